@@ -1,0 +1,1 @@
+"""The benchmark harness: workloads, runner, statistics and report."""

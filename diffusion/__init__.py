@@ -1,0 +1,1 @@
+"""Text to image (Stable Diffusion): not landed yet."""

@@ -1,0 +1,25 @@
+"""keras-multi: one Keras 3 codebase on JAX, PyTorch and TensorFlow.
+
+Importing this package imports no framework: the sub-packages are loaded when
+they are first used, and Keras with them. Choose the backend before that, with
+the environment variable `KERAS_BACKEND` or `keras_multi.backend.select`.
+"""
+
+import importlib
+from types import ModuleType
+
+__version__ = "0.1.0"
+
+_SUBPACKAGES = ("backend", "data", "errors", "layers", "training")
+
+__all__ = ["__version__", *_SUBPACKAGES]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

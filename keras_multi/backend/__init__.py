@@ -1,0 +1,337 @@
+"""The one place that names a framework.
+
+This facade chooses the Keras backend and offers, under one name each, what
+Keras itself does not: synchronisation, compilation modes, memory, matrix
+product precision and threads. The modules `jax`, `torch` and `tensorflow`
+beside this file implement the same functions; only the one in use is imported.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from keras_multi.errors import BackendError, UsageError
+
+BACKENDS = ("jax", "torch", "tensorflow")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
+MATMUL_PRECISIONS = ("float32", "tensorfloat32")
+
+__all__ = [
+    "BACKENDS",
+    "MATMUL_PRECISIONS",
+    "PRECISIONS",
+    "Device",
+    "PeakMemory",
+    "available",
+    "configured",
+    "device",
+    "jit",
+    "modes",
+    "name",
+    "peak_memory",
+    "require",
+    "seed",
+    "select",
+    "set_matmul_precision",
+    "set_threads",
+    "synchronize",
+    "threads",
+]
+
+
+class Device(NamedTuple):
+    """The device that the backend computes on.
+
+    Attributes:
+        kind: `"cpu"`, `"gpu"` or `"tpu"`.
+        name: the model of the processor or accelerator.
+        memory_bytes: memory of the device; of the machine for a CPU.
+    """
+
+    kind: str
+    name: str
+    memory_bytes: int
+
+
+class PeakMemory(NamedTuple):
+    """Highest memory use so far, in bytes.
+
+    Attributes:
+        process: resident set of this process on the host.
+        device: allocated on the accelerator; `None` on a CPU or where the
+            framework does not tell.
+    """
+
+    process: int
+    device: int | None
+
+
+def available() -> tuple[str, ...]:
+    """Names the backends installed here, without importing any.
+
+    Returns:
+        A subset of `BACKENDS`, in that order.
+
+    Example:
+        >>> from keras_multi import backend
+        >>> set(backend.available()) <= {"jax", "torch", "tensorflow"}
+        True
+    """
+    return tuple(b for b in BACKENDS if _is_installed(b))
+
+
+def configured() -> str:
+    """Names the backend Keras uses or will use, without importing Keras.
+
+    The order is Keras's own: `KERAS_BACKEND`, then `keras.json` in
+    `KERAS_HOME` (else `~/.keras`), then TensorFlow.
+    """
+    if "keras" in sys.modules:
+        return name()
+    if chosen := os.environ.get("KERAS_BACKEND"):
+        return chosen
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    try:
+        config = json.loads((Path(home) / "keras.json").read_text())
+        return str(config.get("backend", "tensorflow"))
+    except (OSError, ValueError, AttributeError):
+        return "tensorflow"
+
+
+def require(backend: str | None = None) -> str:
+    """Checks that a backend exists and is installed.
+
+    Args:
+        backend: one of `BACKENDS`; the configured one by default.
+
+    Returns:
+        The name of the backend.
+
+    Raises:
+        BackendError: if it is unknown or not installed. The message names
+            the installed ones and the pip extra that brings it.
+    """
+    wanted = configured() if backend is None else backend
+    installed = available()
+    have = ", ".join(installed) or "none"
+    if wanted not in BACKENDS:
+        raise BackendError(
+            f"unknown backend {wanted!r}; choose one of {', '.join(BACKENDS)} "
+            f"(installed here: {have})"
+        )
+    if wanted not in installed:
+        raise BackendError(
+            f"backend {wanted!r} is not installed (installed here: {have}); "
+            f"set KERAS_BACKEND or --backend to one of them, or run: "
+            f"pip install 'keras-multi[{wanted}]'"
+        )
+    return wanted
+
+
+def select(backend: str) -> None:
+    """Chooses the backend. Must come before Keras is first imported.
+
+    Args:
+        backend: one of `BACKENDS`.
+
+    Raises:
+        BackendError: if the backend is unknown or not installed, or Keras is
+            already running on another one.
+
+    Example:
+        >>> from keras_multi import backend
+        >>> backend.select(backend.configured())
+    """
+    require(backend)
+    if "keras" in sys.modules and name() != backend:
+        raise BackendError(
+            f"Keras already runs on {name()!r} in this process and cannot "
+            f"change to {backend!r}; set KERAS_BACKEND={backend} before the "
+            "first import of Keras"
+        )
+    os.environ["KERAS_BACKEND"] = backend
+
+
+def name() -> str:
+    """Names the backend that Keras runs on (imports Keras)."""
+    import keras
+
+    return str(keras.backend.backend())
+
+
+def device() -> Device:
+    """Describes the device that the backend computes on by default."""
+    kind, device_name, memory = _framework().device()
+    if kind == "cpu":
+        import psutil
+
+        return Device("cpu", _cpu_name(), psutil.virtual_memory().total)
+    return Device(kind, device_name, memory)
+
+
+def synchronize(x: Any = None) -> Any:
+    """Waits until a result has been computed.
+
+    Frameworks return from a call before an accelerator (on JAX: also the
+    CPU) has done the work, so that a clock read without this tells the time
+    of the launch.
+
+    Args:
+        x: a tensor or a nested structure of tensors. `None` waits for all
+            work on the device where the framework can do so.
+
+    Returns:
+        `x`, unchanged.
+
+    Example:
+        >>> from keras_multi import backend
+        >>> import keras
+        >>> y = backend.synchronize(keras.ops.ones((2, 2)))
+    """
+    _framework().synchronize(x)
+    return x
+
+
+def modes() -> tuple[str, ...]:
+    """Names the ways this backend runs a function; the first is its default.
+
+    JAX: `("xla",)`. TensorFlow: `("xla", "graph")`. PyTorch: `("eager",
+    "compile")`. The defaults are those of `keras.Model.compile`.
+    """
+    return tuple(_framework().MODES)
+
+
+def jit(fn: Callable[..., Any], mode: str | None = None) -> Callable[..., Any]:
+    """Compiles a function of tensors.
+
+    Args:
+        fn: a pure function of tensors and nested structures of them.
+        mode: one of `modes()`; the fastest compiler by default: XLA on JAX
+            and TensorFlow, `torch.compile` on PyTorch.
+
+    Returns:
+        A function with the same signature. Under `"eager"` it is `fn` itself.
+
+    Raises:
+        UsageError: if the backend does not have the mode.
+    """
+    framework = _framework()
+    if mode is not None and mode not in framework.MODES:
+        raise UsageError(
+            f"backend {name()!r} has no mode {mode!r}; "
+            f"it has {', '.join(framework.MODES)}"
+        )
+    compiled: Callable[..., Any] = framework.jit(
+        fn, framework.COMPILED if mode is None else mode
+    )
+    return compiled
+
+
+def peak_memory() -> PeakMemory:
+    """Tells the highest memory use of this process and its device so far."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return PeakMemory(peak * unit, _framework().device_peak_memory())
+
+
+def seed(value: int) -> None:
+    """Seeds Python, NumPy and the framework through Keras.
+
+    Args:
+        value: integer in `[0, 2**32)`.
+
+    Raises:
+        UsageError: if the value is out of range.
+    """
+    if not 0 <= value < 2**32:
+        raise UsageError(f"seed must lie in [0, 2**32). Received: {value}")
+    import keras
+
+    keras.utils.set_random_seed(value)
+
+
+def set_matmul_precision(precision: str) -> None:
+    """Makes the precision of float32 matrix products equal across backends.
+
+    By default JAX and TensorFlow use TensorFloat-32 on recent NVIDIA GPUs
+    and PyTorch does not (but does in convolutions), which makes a comparison
+    unfair. It makes no difference on a CPU.
+
+    Args:
+        precision: `"float32"` (23 bits of mantissa) or `"tensorfloat32"`
+            (10 bits, where the hardware has it).
+
+    Raises:
+        UsageError: if the precision is neither.
+    """
+    if precision not in MATMUL_PRECISIONS:
+        raise UsageError(
+            f"unknown matmul precision {precision!r}; "
+            f"choose one of {', '.join(MATMUL_PRECISIONS)}"
+        )
+    _framework().set_matmul_precision(precision)
+
+
+def threads() -> int:
+    """Tells how many CPU cores this process may compute on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def set_threads(count: int) -> None:
+    """Confines this process to some CPU cores, alike on every backend.
+
+    It sets the processor affinity, from which each framework sizes its
+    thread pools when it starts. Call it before Keras is first imported.
+
+    Args:
+        count: number of cores, at least 1.
+
+    Raises:
+        UsageError: if `count` is not in the range of the cores here, if Keras
+            is imported already, or if the system has no processor affinity.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        raise UsageError(
+            f"threads cannot be set on {platform.system()}: it has no "
+            "processor affinity"
+        )
+    if "keras" in sys.modules:
+        raise UsageError("set_threads must be called before Keras is imported")
+    cores = sorted(os.sched_getaffinity(0))
+    if not 1 <= count <= len(cores):
+        raise UsageError(
+            f"threads must lie in [1, {len(cores)}] here. Received: {count}"
+        )
+    os.sched_setaffinity(0, cores[:count])
+
+
+def _is_installed(backend: str) -> bool:
+    try:
+        return importlib.util.find_spec(backend) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _framework() -> ModuleType:
+    return importlib.import_module(f"{__name__}.{require()}")
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,43 @@
+"""TensorFlow: what the facade offers, in TensorFlow's own terms."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+MODES = ("xla", "graph")
+COMPILED = "xla"
+
+
+def device() -> tuple[str, str, int]:
+    """Kind, name and memory in bytes of the default device."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "cpu", "", 0
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return "gpu", details.get("device_name", gpus[0].name), 0
+
+
+def synchronize(x: Any) -> None:
+    """Waits for the devices' queues; CPU results are there when returned."""
+    tf.test.experimental.sync_devices()
+
+
+def jit(fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    """Traces to a graph, and compiles it with XLA if the mode is `"xla"`."""
+    compiled: Callable[..., Any] = tf.function(fn, jit_compile=mode == "xla")
+    return compiled
+
+
+def device_peak_memory() -> int | None:
+    """Peak bytes allocated on the accelerator, None on a CPU."""
+    if tf.config.list_physical_devices("GPU"):
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    return None
+
+
+def set_matmul_precision(precision: str) -> None:
+    """Sets the precision of products and convolutions in float32."""
+    tf.config.experimental.enable_tensor_float_32_execution(
+        precision == "tensorfloat32"
+    )

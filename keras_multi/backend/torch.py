@@ -1,0 +1,49 @@
+"""PyTorch: what the facade offers, in PyTorch's own terms."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+MODES = ("eager", "compile")
+COMPILED = "compile"
+
+
+def device() -> tuple[str, str, int]:
+    """Kind, name and memory in bytes of the default device."""
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return "gpu", properties.name, properties.total_memory
+    if torch.backends.mps.is_available():
+        return "gpu", "Apple MPS", torch.mps.recommended_max_memory()
+    return "cpu", "", 0
+
+
+def synchronize(x: Any) -> None:
+    """Waits for the accelerator; CPU operations return when they are done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    elif torch.backends.mps.is_available():
+        torch.mps.synchronize()
+
+
+def jit(fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    """Compiles with `torch.compile`, or leaves the function as it is."""
+    if mode == "eager":
+        return fn
+    compiled: Callable[..., Any] = torch.compile(fn)
+    return compiled
+
+
+def device_peak_memory() -> int | None:
+    """Peak bytes allocated on the accelerator, None on a CPU."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return None
+
+
+def set_matmul_precision(precision: str) -> None:
+    """Sets the precision of products and convolutions in float32."""
+    fast = precision == "tensorfloat32"
+    torch.set_float32_matmul_precision("high" if fast else "highest")
+    torch.backends.cudnn.allow_tf32 = fast

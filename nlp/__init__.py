@@ -1,0 +1,1 @@
+"""Causal language modelling and generation (GPT-2): not landed yet."""

@@ -1,0 +1,1 @@
+"""DCN and recommenders."""

@@ -1,0 +1,1 @@
+"""Image classification and augmentation (CutMix, MixUp, RandAugment): not landed yet."""
