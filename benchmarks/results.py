@@ -1,0 +1,241 @@
+"""The results file: its schema, and reading and writing it.
+
+Times are in seconds per step, one sample per interleaved round, and every
+sample is kept: each table, chart and comparison can be made again from the
+file alone.
+"""
+
+import datetime
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from keras_multi.errors import ResultsError
+
+SCHEMA_VERSION = 1
+
+
+class _Model(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Estimate(_Model):
+    """A median with its 95 % confidence interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Timing(_Model):
+    """Repeated measurements of one thing.
+
+    Attributes:
+        samples: seconds per step, in the order of the rounds.
+        steps: how many steps one sample averages over.
+        seconds: median of the samples with its interval.
+    """
+
+    samples: list[float]
+    steps: int
+    seconds: Estimate
+
+
+class Rival(_Model):
+    """The same work done by other code in the same process, interleaved.
+
+    Attributes:
+        timing: its own times.
+        ratio: our time over its time, paired round by round. For a native
+            baseline this is the portability tax.
+        error: largest difference of its output from ours, relative to the
+            largest output.
+    """
+
+    timing: Timing
+    ratio: Estimate
+    error: float
+
+
+class Measurement(_Model):
+    """One batch size of a cell.
+
+    Attributes:
+        batch_size: examples per step.
+        unit: what `work` counts, such as `"examples"`.
+        work: units of work per step.
+        compile_seconds: first call less one steady step.
+        timing: steady state of the Keras model.
+        parity_error: largest difference of the output from the reference
+            cell's, relative to the largest output.
+        native: the hand-written baseline, where the workload has one.
+        peers: other libraries' versions of the same work, by name.
+    """
+
+    batch_size: int
+    unit: str
+    work: float
+    compile_seconds: float
+    timing: Timing
+    parity_error: float
+    native: Rival | None = None
+    peers: dict[str, Rival] = {}
+
+    @property
+    def throughput(self) -> Estimate:
+        """Units of work per second."""
+        t = self.timing.seconds
+        return Estimate(
+            median=self.work / t.median,
+            low=self.work / t.high,
+            high=self.work / t.low,
+        )
+
+
+class Cell(_Model):
+    """What one child process measured, or why it did not.
+
+    Attributes:
+        workload: name of the workload.
+        backend: `"jax"`, `"torch"` or `"tensorflow"`.
+        precision: a Keras dtype policy.
+        mode: how the backend runs it: `"xla"`, `"graph"`, `"eager"` or
+            `"compile"`.
+        status: `"ok"`; `"failed"`, and `reason` says why; or `"wrong"`: it
+            ran, but its output is not the reference's, so no speed is
+            reported.
+        peak_memory_bytes: peak resident memory of the process.
+        peak_device_bytes: peak memory on the accelerator, where there is one.
+    """
+
+    workload: str
+    backend: str
+    precision: str
+    mode: str
+    status: Literal["ok", "failed", "wrong"]
+    reason: str = ""
+    measurements: list[Measurement] = []
+    peak_memory_bytes: int | None = None
+    peak_device_bytes: int | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What identifies the cell within a run."""
+        return (self.workload, self.backend, self.precision, self.mode)
+
+
+class Environment(_Model):
+    """The machine and the software that the figures belong to."""
+
+    platform: str
+    python: str
+    processor: str
+    cores: int
+    threads: int
+    memory_bytes: int
+    accelerator: str | None
+    packages: dict[str, str]
+    commit: str | None
+
+
+class Results(_Model):
+    """A whole run."""
+
+    schema_version: int = SCHEMA_VERSION
+    created: datetime.datetime
+    suite: str
+    seconds: float
+    matmul_precision: str
+    environment: Environment
+    cells: list[Cell]
+
+
+def save(results: Results, path: Path) -> None:
+    """Writes a results file; an old one stays whole until the new one is.
+
+    Args:
+        results: the run.
+        path: the file to write.
+
+    Raises:
+        ResultsError: if the file cannot be written.
+    """
+    write_atomically(path, results.model_dump_json(indent=1))
+
+
+def load(path: Path) -> Results:
+    """Reads a results file.
+
+    Args:
+        path: a file that `save` wrote.
+
+    Raises:
+        ResultsError: if it cannot be read, is not a results file, or is of
+            another schema version.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from benchmarks import results
+        >>> run = results.load(Path("results/results.json"))  # doctest: +SKIP
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ResultsError(
+            f"cannot read results file {str(path)!r}: {error.strerror}"
+        ) from error
+    except ValueError as error:
+        raise ResultsError(
+            f"{str(path)!r} is not a results file: it is not JSON ({error}); "
+            "make one with `keras-multi bench`"
+        ) from error
+    version = (
+        content.get("schema_version") if isinstance(content, dict) else None
+    )
+    if version != SCHEMA_VERSION:
+        raise ResultsError(
+            f"{str(path)!r} has results schema {version!r}, this version "
+            f"reads {SCHEMA_VERSION}; run `keras-multi bench` again"
+        )
+    try:
+        return Results.model_validate(content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ResultsError(
+            f"{str(path)!r} is not a valid results file: at {where}: "
+            f"{first['msg']}; run `keras-multi bench` again"
+        ) from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file under a temporary name, then renames it.
+
+    Raises:
+        ResultsError: if it cannot be written; nothing half-written stays.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w",
+            encoding="utf-8",
+            dir=path.parent,
+            prefix=f".{path.name}.",
+            delete=False,
+        ) as file:
+            temporary = file.name
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise ResultsError(
+            f"cannot write {str(path)!r}: {error.strerror}; choose another "
+            "folder with --output"
+        ) from error
