@@ -1,1 +1,1 @@
-"""Image classification and augmentation (CutMix, MixUp, RandAugment): not landed yet."""
+"""Image classification and augmentation: not landed yet."""

@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -43,6 +43,7 @@ __all__ = [
     "set_threads",
     "synchronize",
     "threads",
+    "value_and_gradients",
 ]
 
 
@@ -232,6 +233,37 @@ def jit(fn: Callable[..., Any], mode: str | None = None) -> Callable[..., Any]:
         fn, framework.COMPILED if mode is None else mode
     )
     return compiled
+
+
+def value_and_gradients(
+    fn: Callable[[], Any], variables: Sequence[Any]
+) -> tuple[Any, list[Any]]:
+    """Evaluates a function and its gradients, alike on every backend.
+
+    Args:
+        fn: a function without arguments that reads Keras variables and
+            returns a scalar tensor. Updates it makes of variables are lost
+            on JAX.
+        variables: the `keras.Variable`s to differentiate by.
+
+    Returns:
+        The scalar, and a gradient of each variable as a dense tensor.
+        A variable that `fn` does not depend on has a gradient of zeros.
+
+    Example:
+        >>> import keras
+        >>> from keras_multi import backend
+        >>> v = keras.Variable([1.0, 2.0])
+        >>> _, (g,) = backend.value_and_gradients(
+        ...     lambda: keras.ops.sum(v * v), [v]
+        ... )
+        >>> keras.ops.convert_to_numpy(g).tolist()
+        [2.0, 4.0]
+    """
+    result: tuple[Any, list[Any]] = _framework().value_and_gradients(
+        fn, list(variables)
+    )
+    return result
 
 
 def peak_memory() -> PeakMemory:

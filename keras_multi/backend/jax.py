@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import keras
 
 MODES = ("xla",)
 COMPILED = "xla"
@@ -31,6 +32,22 @@ def jit(fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
     """Compiles with XLA, the only mode."""
     compiled: Callable[..., Any] = jax.jit(fn)
     return compiled
+
+
+def value_and_gradients(
+    fn: Callable[[], Any], variables: list[Any]
+) -> tuple[Any, list[Any]]:
+    """Differentiates through Keras's stateless scope."""
+
+    def stateless(values: list[Any]) -> Any:
+        mapping = list(zip(variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return fn()
+
+    value, gradients = jax.value_and_grad(stateless)(
+        [v.value for v in variables]
+    )
+    return value, gradients
 
 
 def device_peak_memory() -> int | None:

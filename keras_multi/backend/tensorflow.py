@@ -29,6 +29,20 @@ def jit(fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
     return compiled
 
 
+def value_and_gradients(
+    fn: Callable[[], Any], variables: list[Any]
+) -> tuple[Any, list[Any]]:
+    """Differentiates with a tape; sparse gradients are made dense."""
+    with tf.GradientTape() as tape:
+        value = fn()
+    gradients = tape.gradient(
+        value,
+        [v.value for v in variables],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return value, [tf.convert_to_tensor(g) for g in gradients]
+
+
 def device_peak_memory() -> int | None:
     """Peak bytes allocated on the accelerator, None on a CPU."""
     if tf.config.list_physical_devices("GPU"):

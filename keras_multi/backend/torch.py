@@ -35,6 +35,21 @@ def jit(fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
     return compiled
 
 
+def value_and_gradients(
+    fn: Callable[[], Any], variables: list[Any]
+) -> tuple[Any, list[Any]]:
+    """Differentiates with autograd, without touching `Tensor.grad`."""
+    with torch.enable_grad():
+        value = fn()
+        gradients = torch.autograd.grad(
+            value,
+            [v.value for v in variables],
+            allow_unused=True,
+            materialize_grads=True,
+        )
+    return value.detach(), list(gradients)
+
+
 def device_peak_memory() -> int | None:
     """Peak bytes allocated on the accelerator, None on a CPU."""
     if torch.cuda.is_available():
