@@ -41,6 +41,8 @@ def value_and_gradients(
     """Differentiates with autograd, without touching `Tensor.grad`."""
     with torch.enable_grad():
         value = fn()
+        if not variables:
+            return value.detach(), []
         gradients = torch.autograd.grad(
             value,
             [v.value for v in variables],
