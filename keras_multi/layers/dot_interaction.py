@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 Shape = tuple[int | None, ...]
@@ -64,12 +63,16 @@ class DotInteraction(keras.layers.Layer):
         features = inputs.shape[1]
         products = ops.matmul(inputs, ops.transpose(inputs, (0, 2, 1)))
         products = ops.reshape(products, (-1, features * features))
-        pairs = np.tri(
-            features, k=0 if self.self_interaction else -1, dtype="int32"
-        ).ravel()
+        kept = [
+            (row > column) or (self.self_interaction and row == column)
+            for row in range(features)
+            for column in range(features)
+        ]
         if self.skip_gather:
-            return products * ops.cast(pairs, products.dtype)
-        return ops.take(products, np.flatnonzero(pairs).astype("int32"), -1)
+            mask = [float(keep) for keep in kept]
+            return products * ops.convert_to_tensor(mask, products.dtype)
+        indices = [index for index, keep in enumerate(kept) if keep]
+        return ops.take(products, indices, axis=-1)
 
     def compute_output_shape(
         self, input_shape: Shape | Sequence[Shape]
