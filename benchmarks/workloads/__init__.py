@@ -1,1 +1,4 @@
-"""One workload a file; a file that is here is a workload that runs."""
+"""One workload a file: a module here with a `WORKLOAD` is found and run.
+
+`native` holds the hand-written baselines, one module a framework.
+"""

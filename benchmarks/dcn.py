@@ -1,0 +1,309 @@
+"""What the DCN workloads share: model, data, and the Keras contenders."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from benchmarks.workload import Contender, Setting, Steps, Workload
+from keras_multi import backend
+from recsys.dcn import DCN
+
+LEARNING_RATE = 1e-3
+EPSILON = 1e-7
+
+NATIVE_PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Rows in the order of training: ids, dense features and targets."""
+
+    ids: np.ndarray
+    dense: np.ndarray
+    targets: np.ndarray
+
+    def inputs(self, rows: slice) -> dict[str, np.ndarray]:
+        """The model's inputs for some rows."""
+        return {"categorical": self.ids[rows], "dense": self.dense[rows]}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Size of a DCN.
+
+    Attributes:
+        vocabulary_sizes: categories of each categorical column.
+        num_dense: number of dense columns.
+        embedding_dim: width of an embedding.
+        num_cross_layers: number of full-rank cross layers.
+        deep_units: widths of the perceptron.
+        binary: whether the output is a logit and the loss cross entropy;
+            otherwise the loss is the squared error.
+    """
+
+    vocabulary_sizes: tuple[int, ...]
+    num_dense: int
+    embedding_dim: int
+    num_cross_layers: int
+    deep_units: tuple[int, ...]
+    binary: bool
+
+    @property
+    def input_dim(self) -> int:
+        """Width of the input of the first cross layer."""
+        embedded = len(self.vocabulary_sizes) * self.embedding_dim
+        return embedded + self.num_dense
+
+    def weights(self) -> list[np.ndarray]:
+        """Start weights from a fixed seed, in the order of `DCN.weights`.
+
+        The table of embeddings, then a matrix and a bias for each cross
+        layer, each hidden layer and the output.
+        """
+        rng = np.random.default_rng(0)
+        rows = sum(self.vocabulary_sizes)
+        weights = [rng.uniform(-0.05, 0.05, (rows, self.embedding_dim))]
+        widths = [self.input_dim] * (self.num_cross_layers + 1)
+        widths += [*self.deep_units, 1]
+        for before, after in zip(widths[:-1], widths[1:], strict=True):
+            limit = (6 / (before + after)) ** 0.5
+            weights.append(rng.uniform(-limit, limit, (before, after)))
+            weights.append(np.zeros(after))
+        return [w.astype("float32") for w in weights]
+
+
+def keras_model(shape: Shape, setting: Setting) -> keras.Model:
+    """The project's DCN, compiled, with the start weights."""
+    model = DCN(
+        shape.vocabulary_sizes,
+        shape.num_dense,
+        embedding_dim=shape.embedding_dim,
+        num_cross_layers=shape.num_cross_layers,
+        deep_units=shape.deep_units,
+        dtype=setting.precision,
+    )
+    model.build()
+    return _start(model, shape, setting)
+
+
+def keras_rs_model(shape: Shape, setting: Setting) -> keras.Model:
+    """The same model on the cross layers of keras-rs."""
+    import keras_rs
+
+    policy = setting.precision
+    ids = keras.Input((len(shape.vocabulary_sizes),), dtype="int32")
+    dense = keras.Input((shape.num_dense,))
+    starts = np.cumsum((0, *shape.vocabulary_sizes[:-1])).astype("int32")
+    embedded = keras.layers.Embedding(
+        sum(shape.vocabulary_sizes), shape.embedding_dim, dtype=policy
+    )(ids + keras.ops.convert_to_tensor(starts))
+    x0 = keras.layers.Concatenate(dtype=policy)(
+        [keras.layers.Flatten(dtype=policy)(embedded), dense]
+    )
+    x = x0
+    for _ in range(shape.num_cross_layers):
+        x = keras_rs.layers.FeatureCross(dtype=policy)(x0, x)
+    for units in shape.deep_units:
+        x = keras.layers.Dense(units, "relu", dtype=policy)(x)
+    output = keras.layers.Dense(1, dtype="float32")(x)
+    model = keras.Model({"categorical": ids, "dense": dense}, output)
+    return _start(model, shape, setting)
+
+
+def _start(
+    model: keras.Model, shape: Shape, setting: Setting
+) -> keras.Model:
+    model.set_weights(shape.weights())
+    model.compile(
+        keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON),
+        keras.losses.BinaryCrossentropy(from_logits=True)
+        if shape.binary
+        else keras.losses.MeanSquaredError(),
+        jit_compile=setting.mode in ("xla", "compile"),
+    )
+    return model
+
+
+class KerasTraining(Contender):
+    """`Model.fit` over consecutive batches."""
+
+    def __init__(
+        self, model: keras.Model, batches: Batches, setting: Setting
+    ) -> None:
+        self.model, self.batches = model, batches
+        self.batch_size = setting.batch_size
+        self.steps = Steps(
+            setting.batch_size, len(batches.ids) // setting.batch_size
+        )
+
+    def _fit(self, steps: int) -> float:
+        rows = self.steps.take(steps)
+        history = self.model.fit(
+            self.batches.inputs(rows),
+            self.batches.targets[rows],
+            batch_size=self.batch_size,
+            shuffle=False,
+            verbose=0,
+        )
+        return float(history.history["loss"][0])
+
+    def output(self) -> np.ndarray:
+        """Losses of the first steps."""
+        return np.array([self._fit(1) for _ in range(TRAINING_OUTPUT_STEPS)])
+
+    def run(self, steps: int) -> None:
+        """Trains on the next batches."""
+        self._fit(steps)
+
+
+class KerasPrediction(Contender):
+    """`Model.predict` over consecutive batches."""
+
+    def __init__(
+        self, model: keras.Model, batches: Batches, setting: Setting
+    ) -> None:
+        self.model, self.batches = model, batches
+        self.batch_size = setting.batch_size
+        self.steps = Steps(
+            setting.batch_size, len(batches.ids) // setting.batch_size
+        )
+
+    def _predict(self, steps: int) -> np.ndarray:
+        result: np.ndarray = self.model.predict(
+            self.batches.inputs(self.steps.take(steps)),
+            batch_size=self.batch_size,
+            verbose=0,
+        )
+        return result
+
+    def output(self) -> np.ndarray:
+        """Logits of the first batch."""
+        return self._predict(1)[:PREDICTION_OUTPUT_ROWS, 0]
+
+    def run(self, steps: int) -> None:
+        """Predicts the next batches."""
+        self._predict(steps)
+
+
+TRAINING_OUTPUT_STEPS = 3
+PREDICTION_OUTPUT_ROWS = 256
+
+
+class DCNWorkload(Workload):
+    """A DCN of one shape, trained or asked for predictions.
+
+    Args:
+        shape: size of the model.
+        batch_sizes: the batch sizes that are measured.
+        training: whether a step is a training step.
+    """
+
+    def __init__(
+        self, shape: Shape, batch_sizes: tuple[int, ...], training: bool
+    ) -> None:
+        self.shape, self.batch_sizes = shape, batch_sizes
+        self.training = training
+        self.output_steps = TRAINING_OUTPUT_STEPS if training else 1
+
+    def _contender(
+        self,
+        make: Callable[[Shape, Setting], keras.Model],
+        setting: Setting,
+    ) -> Contender:
+        contender = KerasTraining if self.training else KerasPrediction
+        return contender(
+            make(self.shape, setting), self.batches(setting), setting
+        )
+
+    def batches(self, setting: Setting) -> Batches:
+        """Random rows, the same for every contender."""
+        rng = np.random.default_rng(1)
+        rows = setting.batch_size * self.max_steps
+        return Batches(
+            ids=_random_ids(rng, rows, self.shape.vocabulary_sizes),
+            dense=rng.standard_normal(
+                (rows, self.shape.num_dense), dtype="float32"
+            ),
+            targets=rng.integers(0, 2, (rows, 1)).astype("float32"),
+        )
+
+    def build(self, setting: Setting) -> Contender:
+        """The project's DCN."""
+        return self._contender(keras_model, setting)
+
+    def native(self, setting: Setting) -> Contender | None:
+        """The DCN written by hand for this backend."""
+        return native_contender(
+            self.shape, self.batches(setting), setting, self.training
+        )
+
+    def peers(self, setting: Setting) -> dict[str, Contender]:
+        """The DCN on the cross layers of keras-rs, where it is installed."""
+        import importlib.util
+
+        if importlib.util.find_spec("keras_rs") is None:
+            return {}
+        return {"keras-rs": self._contender(keras_rs_model, setting)}
+
+
+def native_contender(
+    shape: Shape, batches: Batches, setting: Setting, training: bool
+) -> Contender | None:
+    """Makes the baseline of the backend in use, where it has the precision."""
+    if setting.precision not in NATIVE_PRECISIONS:
+        return None
+    import importlib
+
+    module = importlib.import_module(
+        f"benchmarks.workloads.native.{backend.name()}"
+    )
+    model = module.DCN(shape, setting)
+    return NativeDCN(model, batches, setting, training)
+
+
+class NativeDCN(Contender):
+    """A hand-written DCN over the same batches as the Keras model."""
+
+    def __init__(
+        self, model: Any, batches: Batches, setting: Setting, training: bool
+    ) -> None:
+        self.model, self.batches, self.training = model, batches, training
+        self.batch_size = setting.batch_size
+        self.steps = Steps(
+            setting.batch_size, len(batches.ids) // setting.batch_size
+        )
+
+    def _slices(self, steps: int) -> Sequence[slice]:
+        rows = self.steps.take(steps)
+        starts = range(rows.start, rows.stop, self.batch_size)
+        return [slice(start, start + self.batch_size) for start in starts]
+
+    def output(self) -> np.ndarray:
+        """Losses of the first steps, or logits of the first batch."""
+        if self.training:
+            return np.array(
+                [
+                    self.model.fit(self.batches, self._slices(1))
+                    for _ in range(TRAINING_OUTPUT_STEPS)
+                ]
+            )
+        logits: np.ndarray = self.model.predict(self.batches, self._slices(1))
+        return logits[:PREDICTION_OUTPUT_ROWS, 0]
+
+    def run(self, steps: int) -> None:
+        """Trains on or predicts the next batches."""
+        if self.training:
+            self.model.fit(self.batches, self._slices(steps))
+        else:
+            self.model.predict(self.batches, self._slices(steps))
+
+
+def _random_ids(
+    rng: np.random.Generator, rows: int, vocabulary_sizes: Sequence[int]
+) -> np.ndarray:
+    return rng.integers(
+        0, vocabulary_sizes, (rows, len(vocabulary_sizes)), dtype="int32"
+    )

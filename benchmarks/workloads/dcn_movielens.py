@@ -1,0 +1,79 @@
+"""Whole epochs of a DCN on the 80,000 training ratings of MovieLens 100K.
+
+A step is an epoch: `Model.fit` with all that comes with it, the last,
+smaller batch too.
+"""
+
+from functools import cached_property
+
+import numpy as np
+
+from benchmarks.dcn import Batches, Shape, keras_model, native_contender
+from benchmarks.workload import Contender, Setting, Workload
+from keras_multi.errors import DataError
+
+
+class MovieLensEpoch(Workload):
+    """An epoch at one batch size."""
+
+    batch_sizes = (1024,)
+    max_steps = 1
+
+    @cached_property
+    def _data(self) -> tuple[Shape, Batches]:
+        from recsys.data import load, task
+
+        train = load("movielens-100k").train
+        features = task("movielens-100k").features()
+        features.fit(train)
+        inputs = features.transform(train)
+        if not len(train):
+            raise DataError("MovieLens 100K has no training rows")
+        shape = Shape(
+            vocabulary_sizes=tuple(features.vocabulary_sizes),
+            num_dense=0,
+            embedding_dim=32,
+            num_cross_layers=2,
+            deep_units=(192, 192),
+            binary=False,
+        )
+        dense = np.zeros((len(train), 0), "float32")
+        targets = train[train.target].astype("float32")[:, None]
+        return shape, Batches(inputs["categorical"], dense, targets)
+
+    def work(self, batch_size: int) -> float:
+        """Ratings in an epoch."""
+        return len(self._data[1].ids)
+
+    def build(self, setting: Setting) -> Contender:
+        """The project's DCN in `Model.fit`."""
+        shape, batches = self._data
+        return _KerasEpoch(keras_model(shape, setting), batches, setting)
+
+    def native(self, setting: Setting) -> Contender | None:
+        """The DCN and its loop written by hand for this backend."""
+        shape, batches = self._data
+        contender = native_contender(shape, batches, setting, training=True)
+        return contender and _NativeEpoch(contender, batches, setting)
+
+
+class _KerasEpoch(Contender):
+    def __init__(self, model, batches: Batches, setting: Setting) -> None:
+        self.model, self.batches, self.setting = model, batches, setting
+
+    def output(self) -> np.ndarray:
+        history = self.model.fit(
+            {"categorical": self.batches.ids},
+            self.batches.targets,
+            batch_size=self.setting.batch_size,
+            shuffle=False,
+            verbose=0,
+        )
+        return np.array(history.history["loss"])
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.output()
+
+
+WORKLOAD = MovieLensEpoch()

@@ -1,0 +1,102 @@
+"""DCN in plain JAX: one jitted step with donated state, Adam written out."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.dcn import EPSILON, LEARNING_RATE, Batches, Shape
+from benchmarks.workload import Setting
+
+
+class DCN:
+    """Parameters, optimizer state, and the compiled functions."""
+
+    def __init__(self, shape: Shape, setting: Setting) -> None:
+        mixed = setting.precision == "mixed_bfloat16"
+        dtype = jnp.bfloat16 if mixed else jnp.float32
+        starts = np.cumsum((0, *shape.vocabulary_sizes[:-1])).astype("int32")
+        self.params = [jnp.asarray(w) for w in shape.weights()]
+        self.means = [jnp.zeros_like(p) for p in self.params]
+        self.variances = [jnp.zeros_like(p) for p in self.params]
+        self.step_count = jnp.zeros((), jnp.float32)
+
+        def forward(params: list[Any], ids: Any, dense: Any) -> Any:
+            table, *layers = params
+            layers = list(zip(layers[::2], layers[1::2], strict=True))
+            embedded = table[ids + starts].reshape(ids.shape[0], -1)
+            x0 = jnp.concatenate([embedded, dense], 1).astype(dtype)
+            x = x0
+            for w, b in layers[: shape.num_cross_layers]:
+                x = x0 * (x @ w.astype(dtype) + b.astype(dtype)) + x
+            for w, b in layers[shape.num_cross_layers : -1]:
+                x = jax.nn.relu(x @ w.astype(dtype) + b.astype(dtype))
+            w, b = layers[-1]
+            return x.astype(jnp.float32) @ w + b
+
+        def loss(params: list[Any], ids: Any, dense: Any, y: Any) -> Any:
+            z = forward(params, ids, dense)
+            if not shape.binary:
+                return jnp.mean(jnp.square(z - y))
+            return jnp.mean(jax.nn.softplus(z) - z * y)
+
+        @functools.partial(jax.jit, donate_argnums=(0, 1, 2, 3))
+        def step(
+            params: list[Any],
+            means: list[Any],
+            variances: list[Any],
+            count: Any,
+            ids: Any,
+            dense: Any,
+            y: Any,
+        ) -> Any:
+            value, grads = jax.value_and_grad(loss)(params, ids, dense, y)
+            count = count + 1
+            rate = LEARNING_RATE * jnp.sqrt(1 - 0.999**count)
+            rate = rate / (1 - 0.9**count)
+
+            def update(p: Any, m: Any, v: Any, g: Any) -> Any:
+                m = m + 0.1 * (g - m)
+                v = v + 0.001 * (g * g - v)
+                return p - rate * m / (jnp.sqrt(v) + EPSILON), m, v
+
+            updated = [
+                update(*state)
+                for state in zip(params, means, variances, grads, strict=True)
+            ]
+            new = [list(part) for part in zip(*updated, strict=True)]
+            return (*new, count, value)
+
+        self._step, self._forward = step, jax.jit(forward)
+
+    def fit(self, batches: Batches, slices: Sequence[slice]) -> float:
+        """Trains on some batches; gives the mean loss of their rows."""
+        losses = []
+        for rows in slices:
+            *state, loss = self._step(
+                self.params,
+                self.means,
+                self.variances,
+                self.step_count,
+                batches.ids[rows],
+                batches.dense[rows],
+                batches.targets[rows],
+            )
+            self.params, self.means, self.variances, self.step_count = state
+            losses.append(loss)
+        sizes = [len(batches.ids[rows]) for rows in slices]
+        jax.block_until_ready(self.params)
+        return float(np.average([float(x) for x in losses], weights=sizes))
+
+    def predict(
+        self, batches: Batches, slices: Sequence[slice]
+    ) -> np.ndarray:
+        """Predicts some batches."""
+        parts = [
+            self._forward(self.params, batches.ids[rows], batches.dense[rows])
+            for rows in slices
+        ]
+        return np.concatenate([np.asarray(part) for part in parts])

@@ -1,0 +1,94 @@
+"""DCN in plain TensorFlow: `tf.function`, a tape, and the fused Adam op."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.dcn import EPSILON, LEARNING_RATE, Batches, Shape
+from benchmarks.workload import Setting
+
+
+class DCN:
+    """Variables, optimizer state, and the compiled functions."""
+
+    def __init__(self, shape: Shape, setting: Setting) -> None:
+        mixed = setting.precision == "mixed_bfloat16"
+        dtype = tf.bfloat16 if mixed else tf.float32
+        compiled = setting.mode == "xla"
+        starts = np.cumsum((0, *shape.vocabulary_sizes[:-1])).astype("int32")
+        variables = [tf.Variable(w) for w in shape.weights()]
+        means = [tf.Variable(tf.zeros_like(v)) for v in variables]
+        variances = [tf.Variable(tf.zeros_like(v)) for v in variables]
+        count = tf.Variable(0.0)
+        table, *rest = variables
+        layers = list(zip(rest[::2], rest[1::2], strict=True))
+        width = len(shape.vocabulary_sizes) * shape.embedding_dim
+
+        def linear(x: Any, layer: tuple[Any, Any]) -> Any:
+            w, b = layer
+            return tf.nn.bias_add(x @ tf.cast(w, x.dtype), tf.cast(b, x.dtype))
+
+        @tf.function(jit_compile=compiled)
+        def forward(ids: Any, dense: Any) -> Any:
+            embedded = tf.reshape(tf.gather(table, ids + starts), (-1, width))
+            x0 = tf.cast(tf.concat([embedded, dense], 1), dtype)
+            x = x0
+            for layer in layers[: shape.num_cross_layers]:
+                x = x0 * linear(x, layer) + x
+            for layer in layers[shape.num_cross_layers : -1]:
+                x = tf.nn.relu(linear(x, layer))
+            return linear(tf.cast(x, tf.float32), layers[-1])
+
+        @tf.function(jit_compile=compiled)
+        def step(ids: Any, dense: Any, y: Any) -> Any:
+            with tf.GradientTape() as tape:
+                z = forward(ids, dense)
+                if shape.binary:
+                    loss = tf.reduce_mean(
+                        tf.nn.sigmoid_cross_entropy_with_logits(y, z)
+                    )
+                else:
+                    loss = tf.reduce_mean(tf.square(z - y))
+            gradients = tape.gradient(loss, variables)
+            count.assign_add(1.0)
+            for v, m, u, g in zip(
+                variables, means, variances, gradients, strict=True
+            ):
+                tf.raw_ops.ResourceApplyAdam(
+                    var=v.handle,
+                    m=m.handle,
+                    v=u.handle,
+                    beta1_power=tf.pow(0.9, count),
+                    beta2_power=tf.pow(0.999, count),
+                    lr=LEARNING_RATE,
+                    beta1=0.9,
+                    beta2=0.999,
+                    epsilon=EPSILON,
+                    grad=tf.convert_to_tensor(g),
+                )
+            return loss
+
+        self._step, self._forward = step, forward
+
+    def fit(self, batches: Batches, slices: Sequence[slice]) -> float:
+        """Trains on some batches; gives the mean loss of their rows."""
+        losses = [
+            self._step(
+                batches.ids[rows], batches.dense[rows], batches.targets[rows]
+            )
+            for rows in slices
+        ]
+        sizes = [len(batches.ids[rows]) for rows in slices]
+        return float(np.average([float(x) for x in losses], weights=sizes))
+
+    def predict(
+        self, batches: Batches, slices: Sequence[slice]
+    ) -> np.ndarray:
+        """Predicts some batches."""
+        parts = [
+            self._forward(batches.ids[rows], batches.dense[rows])
+            for rows in slices
+        ]
+        return np.concatenate([part.numpy() for part in parts])
