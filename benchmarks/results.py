@@ -20,7 +20,9 @@ SCHEMA_VERSION = 1
 
 
 class _Model(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, ser_json_inf_nan="strings"
+    )
 
 
 class Estimate(_Model):
