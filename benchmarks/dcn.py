@@ -251,7 +251,7 @@ class DCNWorkload(Workload):
 
 def native_contender(
     shape: Shape, batches: Batches, setting: Setting, training: bool
-) -> Contender | None:
+) -> "NativeDCN | None":
     """Makes the baseline of the backend in use, where it has the precision."""
     if setting.precision not in NATIVE_PRECISIONS:
         return None

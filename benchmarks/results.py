@@ -214,6 +214,18 @@ def load(path: Path) -> Results:
         ) from error
 
 
+def check_writable(folder: Path) -> None:
+    """Makes a folder and proves that files can be written into it.
+
+    Called before a long run, so that its results are not lost.
+
+    Raises:
+        ResultsError: if they cannot.
+    """
+    write_atomically(folder / ".writable", "")
+    (folder / ".writable").unlink()
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Writes a text file under a temporary name, then renames it.
 

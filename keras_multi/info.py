@@ -69,7 +69,7 @@ def describe() -> dict[str, Any]:
             for name in backend.BACKENDS
         },
         "packages": versions(),
-        "data_cache": str(data.cache_dir()),
+        "data_cache": str(data.default_cache_dir()),
     }
 
 

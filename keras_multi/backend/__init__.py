@@ -31,6 +31,7 @@ __all__ = [
     "PeakMemory",
     "available",
     "configured",
+    "cpu_name",
     "device",
     "jit",
     "modes",
@@ -173,7 +174,7 @@ def device() -> Device:
     if kind == "cpu":
         import psutil
 
-        return Device("cpu", _cpu_name(), psutil.virtual_memory().total)
+        return Device("cpu", cpu_name(), psutil.virtual_memory().total)
     return Device(kind, device_name, memory)
 
 
@@ -359,7 +360,8 @@ def _framework() -> ModuleType:
     return importlib.import_module(f"{__name__}.{require()}")
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Names the model of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
