@@ -174,6 +174,7 @@ class DCN(keras.Model):
         return categorical + self.num_dense
 
     def build(self, input_shape: Any = None) -> None:
+        """Makes the weights; the arguments of the model fix all shapes."""
         width = self.input_dim
         if self.embedding is not None:
             self.embedding.build((None, len(self.vocabulary_sizes)))
@@ -186,6 +187,7 @@ class DCN(keras.Model):
         self.output_layer.build((None, width))
 
     def call(self, inputs: Inputs, training: bool | None = None) -> Any:
+        """Predicts one number per row; see the class."""
         x0 = self._join(inputs)  # (B, F * E + D)
         if self.dropout is not None:
             x0 = self.dropout(x0, training=training)
@@ -216,9 +218,11 @@ class DCN(keras.Model):
         return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, int]:
+        """Gives `(batch, 1)`."""
         return (next(iter(input_shape.values()))[0], 1)
 
     def get_config(self) -> dict[str, Any]:
+        """Gives the arguments of the constructor."""
         return {
             **super().get_config(),
             "vocabulary_sizes": self.vocabulary_sizes,

@@ -44,9 +44,7 @@ def cross_strengths(model: "DCN") -> np.ndarray:
     ones = np.ones((width, width), "float32")
     unit = np.eye(width, dtype="float32")
     zero = np.zeros_like(unit)
-    responses = [
-        np.asarray(keras_to_numpy(cross(ones, x))) for x in (unit, zero)
-    ]
+    responses = [_to_numpy(cross(ones, x)) for x in (unit, zero)]
     kernel = responses[0] - responses[1] - unit
 
     categorical = len(model.vocabulary_sizes)
@@ -61,7 +59,7 @@ def cross_strengths(model: "DCN") -> np.ndarray:
     return both
 
 
-def keras_to_numpy(x: object) -> np.ndarray:
+def _to_numpy(x: object) -> np.ndarray:
     """Fetches a tensor to the host as float32."""
     from keras import ops
 

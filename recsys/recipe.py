@@ -178,7 +178,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "movielens-100k": {
         "dcn": {
             "epochs": 10,
-            "batch_size": 1024,
+            "batch_size": 512,
             "learning_rate": 0.003,
             "schedule": "cosine",
             "embedding_dim": 32,

@@ -218,13 +218,19 @@ def identify(model: keras.Model, data: Any, **settings: Any) -> dict[str, Any]:
             else contiguous.view(np.uint8).data
         )
         checksum = zlib.crc32(raw, checksum)
-    optimizer = keras.optimizers.serialize(model.optimizer)
+    optimizer = model.optimizer.get_config()
+    optimizer.pop("name")  # Names count the objects of a process.
     return {
         "backend": backend.name(),
         "data": checksum,
         "model": type(model).__name__,
-        "model variables": [[v.path, list(v.shape)] for v in model.variables],
-        "optimizer": json.loads(json.dumps(optimizer, default=str)),
+        "model variables": [
+            [str(v.dtype), list(v.shape)] for v in model.variables
+        ],
+        "optimizer": {
+            "class": type(model.optimizer).__name__,
+            **json.loads(json.dumps(optimizer, default=str)),
+        },
         **settings,
     }
 
