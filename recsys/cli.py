@@ -120,7 +120,7 @@ def train(
         "data": data,
         "model": model.value,
     }
-    fields = {"data": "movielens-100k"}
+    fields: dict[str, Any] = {"data": "movielens-100k"}
     if config is not None:
         fields |= read_toml(config)
     fields |= {k: v for k, v in options.items() if v is not None}

@@ -62,10 +62,13 @@ def train(
     split = data.load(recipe.data, validation=recipe.patience is not None)
     features = task.features().fit(split.train)
     model = build(recipe, features, split.train)
+    validation = None
+    if split.validation is not None:
+        validation = _examples(features, split.validation)
     history = training.fit(
         model,
         _examples(features, split.train),
-        split.validation and _examples(features, split.validation),
+        validation,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         seed=recipe.seed,

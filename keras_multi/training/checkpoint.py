@@ -142,7 +142,11 @@ class Checkpoint(keras.callbacks.Callback):
         temporary = self.path.with_name(f".{FILE_NAME}.{os.getpid()}.tmp")
         try:
             with open(temporary, "wb") as file:
-                np.savez(file, state=np.array(json.dumps(state)), **arrays)
+                entries: dict[str, Any] = {
+                    "state": np.array(json.dumps(state)),
+                    **arrays,
+                }
+                np.savez(file, **entries)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)

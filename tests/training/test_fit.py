@@ -189,7 +189,7 @@ def test_bad_arguments_are_named():
             fit(make_model(), train, **{**good, **bad})
     with pytest.raises(UsageError, match="needs validation"):
         fit(make_model(), train, **good, patience=1)
-    with pytest.raises(DataError, match="50, 49 rows|49, 50 rows"):
+    with pytest.raises(DataError, match="49, 50 rows"):
         fit(make_model(), (train[0], train[1][1:]), **good)
     with pytest.raises(DataError, match="no rows"):
         fit(make_model(), (train[0][:0], train[1][:0]), **good)
