@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 def cross_strengths(model: "DCN") -> np.ndarray:
     """Measures how strongly each pair of features is crossed.
 
-    The first cross layer multiplies feature `j` of `x0` by a linear map of
-    feature `i`. Its strength is the norm of that block of the kernel, as in
-    section 5 of [DCN V2](https://arxiv.org/abs/2008.13535), divided by the
-    root of the number of its entries, so that embeddings and single numbers
-    compare. Both orders of a pair are added, since their product is one.
+    The first cross layer gives `x0_j * x_i * W_ij`, and the output layer
+    weighs it with `v_j`. So the model holds `x_i * x_j` with the coefficient
+    `W_ij v_j + W_ji v_i`; for embeddings these are the entries of a block.
+    The strength of a pair is the root mean square of its block, so that
+    embeddings and single numbers compare. The paper on [DCN V2](
+    https://arxiv.org/abs/2008.13535) draws the norms of the blocks of `W`
+    alone; without `v`, parts that cancel out would look like crosses. Where
+    a perceptron follows the crosses, `v_j` is the norm of the weights of
+    `x_j` in its first layer.
 
-    The kernel is read off the response to unit vectors. So it is exact for
-    the full-rank and low-rank forms; for a mixture of experts it is the
+    The matrix `W` is read off the response to unit vectors. So it is exact
+    for the full-rank and low-rank forms; for a mixture of experts it is the
     response at these vectors.
 
     Args:
@@ -51,12 +55,21 @@ def cross_strengths(model: "DCN") -> np.ndarray:
     widths = [model.embedding_dim] * categorical + [1] * model.num_dense
     ends = np.cumsum(widths)
     parts = [slice(end - w, end) for end, w in zip(ends, widths, strict=True)]
+    pairs = kernel * _output_weights(model)
+    pairs = pairs + pairs.T
     strengths = np.array(
-        [[np.sqrt(np.mean(kernel[i, j] ** 2)) for j in parts] for i in parts]
+        [[np.sqrt(np.mean(pairs[i, j] ** 2)) for j in parts] for i in parts]
     )
-    both = strengths + strengths.T
-    np.fill_diagonal(both, strengths.diagonal())
-    return both
+    # On the diagonal both orders are the same product.
+    return strengths * (1 - 0.5 * np.eye(len(parts)))
+
+
+def _output_weights(model: "DCN") -> np.ndarray:
+    """Weight of each crossed feature in what follows, shape `(width,)`."""
+    if model.deep is not None and model.structure == "stacked":
+        first = _to_numpy(model.deep.blocks[0].kernel)
+        return np.linalg.norm(first, axis=1)
+    return _to_numpy(model.output_layer.kernel)[: model.input_dim, 0]
 
 
 def _to_numpy(x: object) -> np.ndarray:
@@ -100,12 +113,13 @@ def plot_crosses(
     axes.spines[:].set_visible(False)
     axes.set_title("Strength of the learned crosses")
     middle = strengths.max() / 2
+    visible = strengths > strengths.max() / 1000
     for i in range(count):
         for j in range(count):
             axes.text(
                 j,
                 i,
-                f"{strengths[i, j]:.2g}",
+                f"{strengths[i, j]:.2g}" if visible[i, j] else "0",
                 ha="center",
                 va="center",
                 fontsize=9,
@@ -113,6 +127,6 @@ def plot_crosses(
             )
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
     bar.outline.set_visible(False)
-    bar.set_label("root mean square of the weights of the pair")
+    bar.set_label("coefficient of the pair (root mean square)")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150, format="png")

@@ -177,9 +177,9 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "movielens-100k": {
         "dcn": {
-            "epochs": 10,
-            "batch_size": 512,
-            "learning_rate": 0.003,
+            "epochs": 12,
+            "batch_size": 2048,
+            "learning_rate": 0.01,
             "schedule": "cosine",
             "embedding_dim": 32,
             "embeddings_l2": 1e-3,

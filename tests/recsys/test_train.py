@@ -161,7 +161,7 @@ def test_metrics_equal_scikit_learn():
 
 def test_the_planted_cross_stands_out(tmp_path):
     train(
-        recipe("blender", epochs=40, batch_size=16, learning_rate=0.03),
+        recipe("blender", epochs=60, batch_size=16, learning_rate=0.1),
         tmp_path,
     )
     run = load_run(tmp_path)
@@ -172,24 +172,51 @@ def test_the_planted_cross_stands_out(tmp_path):
         "bananas",
         "cookbooks",
     }
+    assert np.sort(strengths.ravel())[-3] < strengths.max() / 10
+
+
+def test_strengths_are_the_coefficients_of_the_polynomial():
+    model = DCN((), 2, num_cross_layers=1, deep_units=())
+    model({"dense": np.ones((1, 2), "float32")})
+    kernel = np.array([[5.0, 3.0], [-2.0, 7.0]])
+    weights = [kernel, np.array([0.3, 0.4]), np.array([[2.0], [1.0]])]
+    model.set_weights([*weights, np.array([0.1])])
+    # 2 x (5 x - 2 y + .3) + y (3 x + 7 y + .4) + ...: x^2 10, xy -1, y^2 7
+    np.testing.assert_allclose(
+        cross_strengths(model), [[10, 1], [1, 7]], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("projection_dim", [None, 2])
-def test_strengths_are_block_norms_of_the_kernel(projection_dim):
+@pytest.mark.parametrize("structure", ["stacked", "parallel"])
+def test_strengths_of_embeddings_are_norms_of_blocks(projection_dim, structure):
     backend.seed(0)
-    model = DCN((3, 4), 1, embedding_dim=2, projection_dim=projection_dim)
+    model = DCN(
+        (3, 4),
+        1,
+        embedding_dim=2,
+        projection_dim=projection_dim,
+        structure=structure,
+    )
     ids = np.zeros((1, 2), "int32")
     model({"categorical": ids, "dense": np.ones((1, 1), "float32")})
     cross = model.cross.crosses[0]
     kernel = keras.ops.convert_to_numpy(cross.kernel)
     if projection_dim:
         kernel = keras.ops.convert_to_numpy(cross.down_kernel) @ kernel
-    blocks = [slice(0, 2), slice(2, 4), slice(4, 5)]
-    norm = np.array(
-        [[np.sqrt(np.mean(kernel[i, j] ** 2)) for j in blocks] for i in blocks]
-    )
-    expected = norm + norm.T - np.diag(norm.diagonal())
-    np.testing.assert_allclose(cross_strengths(model), expected, atol=1e-5)
+    if structure == "stacked":
+        first = keras.ops.convert_to_numpy(model.deep.blocks[0].kernel)
+        weights = np.sqrt((first**2).sum(1))
+    else:
+        weights = keras.ops.convert_to_numpy(model.output_layer.kernel)[:5, 0]
+    strengths = cross_strengths(model)
+    a, b, c = slice(0, 2), slice(2, 4), slice(4, 5)
+    for i, j, left, right in [(0, 1, a, b), (0, 2, a, c), (1, 2, b, c)]:
+        block = kernel[left, right] * weights[right]
+        block = block + (kernel[right, left] * weights[left]).T
+        expected = np.sqrt((block**2).mean())
+        assert strengths[i, j] == pytest.approx(expected, abs=1e-5)
+        assert strengths[j, i] == strengths[i, j]
 
 
 def test_a_dnn_has_no_crosses_to_draw(tmp_path):
