@@ -1,1 +1,18 @@
 """DCN and recommenders."""
+
+import importlib
+from typing import Any
+
+_HOMES = {"DCN": "recsys.dcn"}
+
+__all__ = ["DCN"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,7 @@
+"""Training: one `fit` around Keras's own, that resumes and never pickles."""
+
+from keras_multi.training.batches import Batches
+from keras_multi.training.checkpoint import remove_checkpoint
+from keras_multi.training.fit import History, fit
+
+__all__ = ["Batches", "History", "fit", "remove_checkpoint"]

@@ -1,0 +1,201 @@
+"""The commands `keras-multi recsys ...`."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Recommenders: train and evaluate.", no_args_is_help=True
+)
+
+
+class Model(StrEnum):
+    """The models."""
+
+    dcn = "dcn"
+    dnn = "dnn"
+
+
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        help="jax, torch or tensorflow. By default KERAS_BACKEND or keras.json."
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object and nothing else."),
+]
+
+
+@app.callback()
+def recsys() -> None:
+    """Recommenders: train and evaluate."""
+
+
+@app.command()
+def train(
+    model: Annotated[
+        Model, typer.Option(help="dcn, or dnn: the same without crosses.")
+    ] = Model.dcn,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="blender, movielens-100k or adult.",
+            show_default="movielens-100k",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run.", show_default="runs/DATA-MODEL"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with fields of the recipe."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Number of seeds; a DNN beside each DCN.")
+    ] = 1,
+    backend: Backend = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="constant or cosine.")
+    ] = None,
+    embedding_dim: int | None = None,
+    embeddings_l2: float | None = None,
+    num_cross_layers: int | None = None,
+    projection_dim: Annotated[
+        int | None, typer.Option(help="Rank of the crosses; full by default.")
+    ] = None,
+    num_experts: int | None = None,
+    deep_units: Annotated[
+        str | None, typer.Option(help="Widths such as 192,192, or none.")
+    ] = None,
+    structure: Annotated[
+        str | None, typer.Option(help="stacked or parallel.")
+    ] = None,
+    dropout: float | None = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after so many epochs without improvement on a tenth "
+            "of the training rows, kept apart."
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, mixed_bfloat16, ...")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The first seed.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model and save it with its test metrics.
+
+    What is not given comes from the file of --config, and else from the
+    defaults of the data set.
+    """
+    from recsys.recipe import Recipe, read_toml
+
+    options = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "embedding_dim": embedding_dim,
+        "embeddings_l2": embeddings_l2,
+        "num_cross_layers": num_cross_layers,
+        "projection_dim": projection_dim,
+        "num_experts": num_experts,
+        "deep_units": None if deep_units is None else _widths(deep_units),
+        "structure": structure,
+        "dropout": dropout,
+        "patience": patience,
+        "precision": precision,
+        "seed": seed,
+        "data": data,
+        "model": model.value,
+    }
+    fields: dict[str, Any] = {"data": "movielens-100k"}
+    if config is not None:
+        fields |= read_toml(config)
+    fields |= {k: v for k, v in options.items() if v is not None}
+    recipe = Recipe.of(**fields)
+    folder = output or Path("runs") / f"{recipe.data}-{recipe.model}"
+
+    _select(backend)
+    if seeds == 1:
+        from recsys.train import train as run
+
+        result = run(recipe, folder)
+    else:
+        from recsys.seeds import train_seeds
+
+        result = train_seeds(recipe, seeds, folder)
+    _show({**result, "output": str(folder)}, as_json)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    backend: Backend = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a trained model on the test rows of its data set."""
+    _select(backend)
+    from recsys.evaluate import evaluate as measure
+
+    _show(measure(run), as_json)
+
+
+def _select(name: str | None) -> None:
+    from keras_multi import backend
+
+    backend.select(backend.configured() if name is None else name)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    from keras_multi.errors import UsageError
+
+    if text in ("", "none"):
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            "deep-units must be widths such as 192,192, or none. "
+            f"Received: {text!r}"
+        ) from error
+
+
+def _show(result: dict[str, Any], as_json: bool) -> None:
+    """Prints a result on stdout, as JSON or as a short table."""
+    if as_json:
+        json.dump(result, sys.stdout)
+        sys.stdout.write("\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{result['model']} on {result['data']} ({result['backend']})"
+    deviations = result.get("test_std")
+    table = Table("test metric", "value", title=title)
+    for name, value in result["test"].items():
+        spread = f" ± {deviations[name]:.2g}" if deviations else ""
+        table.add_row(name, f"{value:.4g}{spread}")
+    console = Console()
+    console.print(table)
+    if comparison := result.get("comparison"):
+        console.print(
+            "{metric} of {n} seeds: dcn {dcn_mean:.4f} ± {dcn_std:.4f}, "
+            "dnn {dnn_mean:.4f} ± {dnn_std:.4f}; paired t-test p = "
+            "{t_test_p:.2g}, Wilcoxon p = {wilcoxon_p:.2g}".format(
+                n=len(result["seeds"]), **comparison
+            )
+        )
+    if "output" in result:
+        console.print(f"saved in {result['output']}")
