@@ -1,5 +1,6 @@
 """What the DCN workloads share: model, data, and the Keras contenders."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,7 @@ class Shape:
         weights = [rng.uniform(-0.05, 0.05, (rows, self.embedding_dim))]
         widths = [self.input_dim] * (self.num_cross_layers + 1)
         widths += [*self.deep_units, 1]
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in itertools.pairwise(widths):
             limit = (6 / (before + after)) ** 0.5
             weights.append(rng.uniform(-limit, limit, (before, after)))
             weights.append(np.zeros(after))
@@ -113,9 +114,7 @@ def keras_rs_model(shape: Shape, setting: Setting) -> keras.Model:
     return _start(model, shape, setting)
 
 
-def _start(
-    model: keras.Model, shape: Shape, setting: Setting
-) -> keras.Model:
+def _start(model: keras.Model, shape: Shape, setting: Setting) -> keras.Model:
     model.set_weights(shape.weights())
     model.compile(
         keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON),

@@ -18,6 +18,8 @@ from keras_multi.errors import ResultsError
 
 SCHEMA_VERSION = 1
 
+Status = Literal["ok", "failed", "wrong"]
+
 
 class _Model(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(
@@ -118,7 +120,7 @@ class Cell(_Model):
     backend: str
     precision: str
     mode: str
-    status: Literal["ok", "failed", "wrong"]
+    status: Status
     reason: str = ""
     measurements: list[Measurement] = []
     peak_memory_bytes: int | None = None

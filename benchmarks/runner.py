@@ -25,6 +25,7 @@ from benchmarks.results import (
     Measurement,
     Results,
     Rival,
+    Status,
     Timing,
 )
 from benchmarks.worker import NATIVE, OURS, relative_error
@@ -190,15 +191,8 @@ def _judge(running: list[_Running]) -> list[Cell]:
     references = (exact or done)[:1]
     cells = []
     for cell in running:
-        name, precision, mode = cell.key
-        common = {
-            "workload": cell.workload,
-            "backend": name,
-            "precision": precision,
-            "mode": mode,
-        }
         if cell.failure:
-            cells.append(Cell(**common, status="failed", reason=cell.failure))
+            cells.append(_cell(cell, "failed", cell.failure))
             continue
         measurements = [
             _measurement(race, reference)
@@ -209,19 +203,31 @@ def _judge(running: list[_Running]) -> list[Cell]:
         wrong = [
             reason
             for race, measurement in zip(cell.races, measurements, strict=True)
-            if (reason := _wrong(race, measurement, precision))
+            if (reason := _wrong(race, measurement, cell.key[1]))
         ]
-        cells.append(
-            Cell(
-                **common,
-                status="wrong" if wrong else "ok",
-                reason="; ".join(wrong),
-                measurements=measurements,
-                peak_memory_bytes=cell.memory["process"],
-                peak_device_bytes=cell.memory["device"],
-            )
-        )
+        status: Status = "wrong" if wrong else "ok"
+        cells.append(_cell(cell, status, "; ".join(wrong), measurements))
     return cells
+
+
+def _cell(
+    running: _Running,
+    status: Status,
+    reason: str,
+    measurements: list[Measurement] | None = None,
+) -> Cell:
+    name, precision, mode = running.key
+    return Cell(
+        workload=running.workload,
+        backend=name,
+        precision=precision,
+        mode=mode,
+        status=status,
+        reason=reason,
+        measurements=measurements or [],
+        peak_memory_bytes=running.memory.get("process"),
+        peak_device_bytes=running.memory.get("device"),
+    )
 
 
 def _measurement(

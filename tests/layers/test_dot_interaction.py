@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 from keras import ops
-from layer_case import check_layer
 
 from keras_multi.layers import DotInteraction
+from tests.layers.layer_case import check_layer
 
 X = np.random.default_rng(0).standard_normal((3, 4, 5)).astype("float32")
 

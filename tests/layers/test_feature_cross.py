@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from layer_case import check_layer
 
 from keras_multi.layers import CrossNetwork, FeatureCross
+from tests.layers.layer_case import check_layer
 
 RNG = np.random.default_rng(0)
 X0 = RNG.standard_normal((4, 6)).astype("float32")

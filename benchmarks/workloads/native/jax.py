@@ -91,9 +91,7 @@ class DCN:
         jax.block_until_ready(self.params)
         return float(np.average([float(x) for x in losses], weights=sizes))
 
-    def predict(
-        self, batches: Batches, slices: Sequence[slice]
-    ) -> np.ndarray:
+    def predict(self, batches: Batches, slices: Sequence[slice]) -> np.ndarray:
         """Predicts some batches."""
         parts = [
             self._forward(self.params, batches.ids[rows], batches.dense[rows])

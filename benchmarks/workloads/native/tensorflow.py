@@ -83,9 +83,7 @@ class DCN:
         sizes = [len(batches.ids[rows]) for rows in slices]
         return float(np.average([float(x) for x in losses], weights=sizes))
 
-    def predict(
-        self, batches: Batches, slices: Sequence[slice]
-    ) -> np.ndarray:
+    def predict(self, batches: Batches, slices: Sequence[slice]) -> np.ndarray:
         """Predicts some batches."""
         parts = [
             self._forward(batches.ids[rows], batches.dense[rows])

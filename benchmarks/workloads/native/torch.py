@@ -1,6 +1,7 @@
 """DCN in plain PyTorch: `nn.Module`, autocast, fused Adam."""
 
 import contextlib
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ class Module(nn.Module):
         self.mixed = mixed
         d = shape.input_dim
         starts = np.cumsum((0, *shape.vocabulary_sizes[:-1]))
+        self.starts: torch.Tensor
         self.register_buffer("starts", torch.from_numpy(starts).int())
         self.embedding = nn.Embedding(
             sum(shape.vocabulary_sizes), shape.embedding_dim
@@ -29,7 +31,7 @@ class Module(nn.Module):
         )
         widths = (d, *shape.deep_units)
         self.hidden = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
+            nn.Linear(a, b) for a, b in itertools.pairwise(widths)
         )
         self.head = nn.Linear(widths[-1], 1)
         table, *layers = shape.weights()
@@ -95,9 +97,7 @@ class DCN:
         sizes = [len(batches.ids[rows]) for rows in slices]
         return float(np.average([float(x) for x in losses], weights=sizes))
 
-    def predict(
-        self, batches: Batches, slices: Sequence[slice]
-    ) -> np.ndarray:
+    def predict(self, batches: Batches, slices: Sequence[slice]) -> np.ndarray:
         """Predicts some batches."""
         with torch.inference_mode():
             parts = [

@@ -1,0 +1,90 @@
+"""Computes every case on the backend of this process, into an npz file.
+
+Weights and inputs come from NumPy, so that the files of all backends must
+hold the same numbers.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_multi import backend, layers
+from recsys import DCN
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((16, 12)).astype("float32")
+X2 = RNG.standard_normal((16, 12)).astype("float32")
+FEATURES = RNG.standard_normal((16, 5, 8)).astype("float32")
+IDS = RNG.integers(0, 7, (16, 3)).astype("int32")
+Y = RNG.integers(0, 2, (16, 1)).astype("float32")
+
+LAYERS: dict[str, tuple[Callable[[], keras.layers.Layer], list[Any]]] = {
+    "cross": (lambda: layers.FeatureCross(diag_scale=0.1), [X, X2]),
+    "cross_low_rank": (lambda: layers.FeatureCross(4), [X, X2]),
+    "cross_mixture": (lambda: layers.FeatureCross(4, 3), [X, X2]),
+    "cross_vector": (lambda: layers.FeatureCross(vector=True), [X, X2]),
+    "cross_network": (lambda: layers.CrossNetwork(3), [X]),
+    "dot_interaction": (lambda: layers.DotInteraction(), [FEATURES]),
+    "mlp": (lambda: layers.MLP([8, 4], normalization="layer"), [X]),
+}
+MODELS: dict[str, Callable[[], keras.Model]] = {
+    f"dcn_{structure}": lambda structure=structure: DCN(
+        (7, 7, 7), 12, embedding_dim=4, deep_units=(8,), structure=structure
+    )
+    for structure in ("stacked", "parallel")
+}
+
+
+def fill(layer: keras.layers.Layer) -> None:
+    """Sets weights that do not depend on the backend."""
+    rng = np.random.default_rng(1)
+    layer.set_weights([rng.normal(0, 0.3, w.shape) for w in layer.weights])
+
+
+def outputs_and_gradients(
+    layer: keras.layers.Layer, arguments: list[Any], loss: Callable[[Any], Any]
+) -> list[np.ndarray]:
+    """Output, loss and the gradient of each weight."""
+    output = layer(*arguments)
+    value, gradients = backend.value_and_gradients(
+        lambda: loss(layer(*arguments)), layer.trainable_variables
+    )
+    return [ops.convert_to_numpy(x) for x in (output, value, *gradients)]
+
+
+def main(path: str) -> None:
+    """Computes all cases."""
+    results: dict[str, list[np.ndarray]] = {}
+    for name, (make, arguments) in LAYERS.items():
+        layer = make()
+        layer(*arguments)
+        fill(layer)
+        results[name] = outputs_and_gradients(
+            layer, arguments, lambda y: ops.mean(ops.square(y))
+        )
+    inputs = {"categorical": IDS, "dense": X}
+    cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True)
+    for name, make_model in MODELS.items():
+        model = make_model()
+        model(inputs)
+        fill(model)
+        results[name] = outputs_and_gradients(
+            model, [inputs], lambda z: cross_entropy(Y, z)
+        )
+        model.compile(keras.optimizers.Adam(0.01), cross_entropy)
+        history = model.fit(
+            inputs, Y, batch_size=8, epochs=5, shuffle=False, verbose=0
+        )
+        results[f"{name}_training"] = [np.array(history.history["loss"])]
+    np.savez(
+        path,
+        **{f"{n}/{i}": a for n, r in results.items() for i, a in enumerate(r)},
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
