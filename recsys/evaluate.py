@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MODEL, FEATURES, RECIPE = "model.keras", "features.json", "recipe.json"
 HISTORY, METRICS, CROSSES = "history.json", "metrics.json", "crosses.png"
-PREDICT_BATCH_SIZE = 8192
+PREDICT_BATCH_SIZE = 10_000
 
 
 @dataclass(frozen=True)

@@ -177,8 +177,8 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "movielens-100k": {
         "dcn": {
-            "epochs": 12,
-            "batch_size": 2048,
+            "epochs": 10,
+            "batch_size": 2000,
             "learning_rate": 0.01,
             "schedule": "cosine",
             "embedding_dim": 32,
