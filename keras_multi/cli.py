@@ -12,6 +12,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from keras_multi.errors import KerasMultiError
 
@@ -48,9 +49,16 @@ def info(
 def main() -> None:
     """Runs the command line; a user's error is one line and an exit code."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except KerasMultiError as error:
         _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130)
+    except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            sys.exit(2)
+        _fail(error.format_message(), 2)
     except MemoryError:
         _fail("out of memory; use a smaller batch or model", 1)
     except OSError as error:

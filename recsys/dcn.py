@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_multi.layers import MLP, CrossNetwork
+from keras_multi.layers import MLP, CrossNetwork, Embedding
 
 STRUCTURES = ("stacked", "parallel")
 
@@ -137,7 +137,7 @@ class DCN(keras.Model):
         policy = self.dtype_policy
         self.embedding = self.cross = self.deep = self.dropout = None
         if self.vocabulary_sizes:
-            self.embedding = keras.layers.Embedding(
+            self.embedding = Embedding(
                 sum(self.vocabulary_sizes),
                 embedding_dim,
                 embeddings_regularizer=self.embeddings_regularizer,

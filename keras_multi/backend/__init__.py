@@ -45,6 +45,7 @@ __all__ = [
     "synchronize",
     "threads",
     "value_and_gradients",
+    "with_dense_gradient",
 ]
 
 
@@ -265,6 +266,19 @@ def value_and_gradients(
         fn, list(variables)
     )
     return result
+
+
+def with_dense_gradient(x: Any) -> Any:
+    """Gives a variable's value, with a gradient that is a dense tensor.
+
+    On TensorFlow the gradient of a lookup is a list of rows in which a row
+    may stand several times; optimizers that square it then go wrong. The
+    other backends make dense gradients anyway.
+
+    Args:
+        x: a `keras.Variable` or tensor.
+    """
+    return _framework().with_dense_gradient(x)
 
 
 def peak_memory() -> PeakMemory:

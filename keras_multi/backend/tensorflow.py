@@ -43,6 +43,16 @@ def value_and_gradients(
     return value, [tf.convert_to_tensor(g) for g in gradients]
 
 
+@tf.custom_gradient
+def _densify(x: Any) -> Any:
+    return tf.identity(x), tf.convert_to_tensor
+
+
+def with_dense_gradient(x: Any) -> Any:
+    """Sums the slices of a gradient into a tensor on the way back."""
+    return _densify(tf.convert_to_tensor(x))
+
+
 def device_peak_memory() -> int | None:
     """Peak bytes allocated on the accelerator, None on a CPU."""
     if tf.config.list_physical_devices("GPU"):

@@ -5,10 +5,11 @@ from keras_multi import backend
 backend.require()
 
 from keras_multi.layers.dot_interaction import DotInteraction  # noqa: E402
+from keras_multi.layers.embedding import Embedding  # noqa: E402
 from keras_multi.layers.feature_cross import (  # noqa: E402
     CrossNetwork,
     FeatureCross,
 )
 from keras_multi.layers.mlp import MLP  # noqa: E402
 
-__all__ = ["MLP", "CrossNetwork", "DotInteraction", "FeatureCross"]
+__all__ = ["MLP", "CrossNetwork", "DotInteraction", "Embedding", "FeatureCross"]

@@ -9,16 +9,19 @@ import pytest
 
 from keras_multi import backend
 
-# Imported by Python at its start, in child processes too.
+# Imported by Python at its start, in child processes too. The packages look
+# as if they were not installed.
 BLOCKER = """
-import sys
+from importlib.machinery import PathFinder
 
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+find_spec = PathFinder.find_spec
 
-sys.meta_path.insert(0, Blocker())
+def find_others(name, path=None, target=None):
+    if name.partition(".")[0] in {blocked!r}:
+        return None
+    return find_spec(name, path, target)
+
+PathFinder.find_spec = find_others
 """
 
 

@@ -1,0 +1,38 @@
+"""Embedding that is trained alike on every backend."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_multi import backend
+
+
+class Embedding(keras.layers.Embedding):
+    """`keras.layers.Embedding` with gradients that are the same everywhere.
+
+    On TensorFlow the gradient of Keras's own embedding lists the rows of the
+    batch, a row that occurs twice listed twice. Keras's Adam (and each other
+    optimizer that squares the gradient) then adds the squares of the parts
+    where JAX and PyTorch square their sum, so that the same training gives
+    other weights on TensorFlow. Here the gradient is dense on all backends.
+
+    Arguments, inputs and outputs are those of `keras.layers.Embedding`.
+
+    Call arguments:
+        inputs: integer tensor of any shape, in `[0, input_dim)`.
+
+    Returns:
+        Float tensor of shape `(*inputs.shape, output_dim)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_multi.layers import Embedding
+        >>> Embedding(10, 4)(np.array([[1, 2, 2]])).shape
+        (1, 3, 4)
+    """
+
+    def call(self, inputs: Any) -> Any:
+        table = backend.with_dense_gradient(self.embeddings)
+        outputs = ops.take(table, ops.cast(inputs, "int32"), axis=0)
+        return ops.cast(outputs, self.compute_dtype)
