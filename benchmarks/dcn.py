@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.workload import Contender, Setting, Steps, Workload
 from keras_multi import backend
+from keras_multi.layers import Embedding
 from recsys.dcn import DCN
 
 LEARNING_RATE = 1e-3
@@ -98,7 +99,7 @@ def keras_rs_model(shape: Shape, setting: Setting) -> keras.Model:
     ids = keras.Input((len(shape.vocabulary_sizes),), dtype="int32")
     dense = keras.Input((shape.num_dense,))
     starts = np.cumsum((0, *shape.vocabulary_sizes[:-1])).astype("int32")
-    embedded = keras.layers.Embedding(
+    embedded = Embedding(
         sum(shape.vocabulary_sizes), shape.embedding_dim, dtype=policy
     )(ids + keras.ops.convert_to_tensor(starts))
     x0 = keras.layers.Concatenate(dtype=policy)(

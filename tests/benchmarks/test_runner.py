@@ -1,0 +1,134 @@
+"""The runner: isolation, parity gate, and what it makes of samples."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from benchmarks import runner, workload
+from benchmarks.child import CellFailed, Child
+from keras_multi.errors import UsageError
+
+
+def race(output, samples=(2.0, 2.0, 2.0), native=(1.0, 1.0, 1.0), error=0.0):
+    return {
+        "batch_size": 8,
+        "unit": "examples",
+        "work": 8,
+        "steps": 4,
+        "first_seconds": 10.0,
+        "output_steps": 3,
+        "tolerance": 1e-4,
+        "output": output,
+        "samples": {"keras": list(samples), "native": list(native)},
+        "errors": {"native": error},
+    }
+
+
+def cell(key, output, failure="", **kwargs):
+    return SimpleNamespace(
+        workload="w",
+        key=key,
+        failure=failure,
+        memory={"process": 1, "device": None},
+        races=[race(output, **kwargs)],
+    )
+
+
+def test_finds_workloads_by_their_files():
+    assert workload.names() == ("dcn_movielens", "dcn_predict", "dcn_train")
+    with pytest.raises(UsageError, match="dcn_train"):
+        workload.load("mnist")
+
+
+def test_figures_of_a_cell():
+    (made,) = runner._judge([cell(("jax", "float32", "xla"), [1.0, 2.0])])
+    (measurement,) = made.measurements
+    assert made.status == "ok"
+    assert measurement.compile_seconds == 10.0 - 3 * 2.0
+    assert measurement.throughput.median == 4.0
+    assert measurement.native is not None
+    assert measurement.native.ratio.median == 2.0
+
+
+def test_wrong_output_gets_no_speed_and_says_why():
+    cells = runner._judge(
+        [
+            cell(("torch", "mixed_bfloat16", "eager"), [1.0, 2.04]),
+            cell(("jax", "float32", "xla"), [1.0, 2.0]),
+            cell(("torch", "float32", "eager"), [1.0, 2.04]),
+            cell(("tensorflow", "float32", "xla"), [1.0, 2.0], error=0.5),
+        ]
+    )
+    assert [c.status for c in cells] == ["ok", "ok", "wrong", "wrong"]
+    assert "2.0e-02" in cells[2].reason
+    assert "native" in cells[3].reason
+
+
+def test_failed_cells_do_not_hinder_others():
+    cells = runner._judge(
+        [
+            cell(("jax", "float32", "xla"), [1.0], failure="killed"),
+            cell(("torch", "float32", "eager"), [1.0]),
+        ]
+    )
+    assert [c.status for c in cells] == ["failed", "ok"]
+    assert cells[0].reason == "killed"
+
+
+def test_a_child_that_cannot_start_says_why():
+    child = Child(
+        ["no_such_workload", "jax", "float32", "xla", "float32", "0.1"], "jax"
+    )
+    with pytest.raises(CellFailed, match=r"exit code 1: .*no_such_workload"):
+        child.answer(60)
+
+
+def test_a_child_that_hangs_is_killed():
+    child = Child(
+        ["dcn_predict", "jax", "float32", "xla", "float32", "0.1"], "jax"
+    )
+    with pytest.raises(CellFailed, match="time limit"):
+        child.answer(0.01)
+    assert child._process.poll() == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_killing_a_child_leaves_a_row_and_the_rest(tmp_path):
+    parent = subprocess.Popen(
+        [
+            sys.executable, "-m", "keras_multi", "bench",
+            "--workload", "dcn_predict", "--precision", "float32",
+            "--backend", "jax", "--backend", "torch",
+            "--output", str(tmp_path), "--json",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )  # fmt: skip
+    victim = None
+    end = time.monotonic() + 120
+    while victim is None and time.monotonic() < end:
+        time.sleep(0.2)
+        for child in psutil.Process(parent.pid).children():
+            if "torch" in child.cmdline():
+                victim = child
+    assert victim is not None
+    time.sleep(3)
+    victim.kill()
+    stdout, stderr = parent.communicate(timeout=300)
+    assert parent.returncode == 1, stderr
+    status = {c["backend"]: c for c in json.loads(stdout)["cells"]}
+    assert status["jax"]["status"] == "ok"
+    assert status["torch"]["status"] == "failed"
+    assert "SIGKILL" in status["torch"]["reason"]
+    saved = json.loads((tmp_path / "results.json").read_text())
+    assert saved == json.loads(stdout)
+    assert "SIGKILL" in (tmp_path / "report.html").read_text()
