@@ -208,7 +208,7 @@ class DCN(keras.Model):
                     "the categories must be integers. Received: "
                     f"dtype={keras.backend.standardize_dtype(ids.dtype)}"
                 )
-            ids = ops.cast(ids, "int32") + self.starts
+            ids = ops.add(ops.cast(ids, "int32"), self.starts)
             embedded = self.embedding(ids)  # (B, F, E)
             width = len(self.vocabulary_sizes) * self.embedding_dim
             parts.append(ops.reshape(embedded, (-1, width)))

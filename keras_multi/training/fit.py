@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_multi import backend
 from keras_multi.errors import UsageError
 from keras_multi.training.batches import Batches, count_rows
 from keras_multi.training.checkpoint import (
@@ -76,8 +77,10 @@ def fit(
         validation: the same for validation rows; evaluated after each epoch.
         epochs: number of passes over the rows, at least 1.
         batch_size: rows per step, at least 1.
-        seed: seed of the row order. The initial weights are the caller's
-            matter: see `keras_multi.backend.seed`.
+        seed: seed of the row order, and of the global generators of Python,
+            NumPy and the framework, which are seeded at the start of each
+            epoch. The initial weights are the caller's matter: see
+            `keras_multi.backend.seed`.
         patience: number of epochs without improvement of `monitor` after
             which to stop; the best weights are then restored, also at a
             regular end. `None` trains all epochs and keeps the last weights.
@@ -147,9 +150,14 @@ def fit(
     initial_epoch = _initial_epoch(checkpoint, epochs)
     bar = ProgressBar(description, initial_epoch) if progress else None
 
-    order = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: batches.start_epoch(epoch)
-    )
+    def start_epoch(epoch: int, logs: Any) -> None:
+        # Some layers draw from the global generator of the framework, which
+        # no checkpoint holds: so it starts anew in each epoch.
+        state = np.random.SeedSequence([seed, epoch]).generate_state(1)
+        backend.seed(int(state[0]))
+        batches.start_epoch(epoch)
+
+    order = keras.callbacks.LambdaCallback(on_epoch_begin=start_epoch)
     # The checkpoint comes after all whose state it saves.
     chain = [order, StopOnNonFiniteLoss(), history, stopper, *callbacks]
     chain += [checkpoint, bar]

@@ -216,7 +216,7 @@ def test_strengths_of_embeddings_are_norms_of_blocks(projection_dim, structure):
         block = block + (kernel[right, left] * weights[left]).T
         expected = np.sqrt((block**2).mean())
         assert strengths[i, j] == pytest.approx(expected, abs=1e-5)
-        assert strengths[j, i] == strengths[i, j]
+        assert strengths[j, i] == pytest.approx(strengths[i, j])
 
 
 def test_a_dnn_has_no_crosses_to_draw(tmp_path):

@@ -169,7 +169,7 @@ def test_bfloat16_weights_survive(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     (x, y), _ = make_data()
-    x[0, 0] = np.nan
+    y[0, 0] = np.nan
     with pytest.raises(KerasMultiError, match=r"epoch 1.*learning rate"):
         fit(
             make_model(),
