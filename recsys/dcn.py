@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_multi.layers import MLP, CrossNetwork, Embedding
@@ -143,8 +142,12 @@ class DCN(keras.Model):
                 embeddings_regularizer=self.embeddings_regularizer,
                 dtype=policy,
             )
-            starts = np.cumsum((0, *self.vocabulary_sizes[:-1]))
-            self.starts = starts.astype("int32")
+            # `torch.compile` can trace a tuple, but no array and no list
+            # that Keras tracks.
+            self.starts = tuple(
+                sum(self.vocabulary_sizes[:column])
+                for column in range(len(self.vocabulary_sizes))
+            )
         if dropout:
             self.dropout = keras.layers.Dropout(dropout, dtype=policy)
         if num_cross_layers:
@@ -208,7 +211,8 @@ class DCN(keras.Model):
                     "the categories must be integers. Received: "
                     f"dtype={keras.backend.standardize_dtype(ids.dtype)}"
                 )
-            ids = ops.add(ops.cast(ids, "int32"), self.starts)
+            starts = ops.convert_to_tensor(self.starts, "int32")
+            ids = ops.cast(ids, "int32") + starts
             embedded = self.embedding(ids)  # (B, F, E)
             width = len(self.vocabulary_sizes) * self.embedding_dim
             parts.append(ops.reshape(embedded, (-1, width)))

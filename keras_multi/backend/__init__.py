@@ -33,6 +33,7 @@ __all__ = [
     "configured",
     "cpu_name",
     "device",
+    "framework",
     "jit",
     "modes",
     "name",
@@ -45,7 +46,6 @@ __all__ = [
     "synchronize",
     "threads",
     "value_and_gradients",
-    "with_dense_gradient",
 ]
 
 
@@ -169,9 +169,18 @@ def name() -> str:
     return str(keras.backend.backend())
 
 
+def framework() -> ModuleType:
+    """Gives the module beside this one for the backend in use.
+
+    Layers take functions from it when they are built, since a compiler that
+    traces them cannot follow the choice of the backend.
+    """
+    return importlib.import_module(f"{__name__}.{require()}")
+
+
 def device() -> Device:
     """Describes the device that the backend computes on by default."""
-    kind, device_name, memory = _framework().device()
+    kind, device_name, memory = framework().device()
     if kind == "cpu":
         import psutil
 
@@ -198,7 +207,7 @@ def synchronize(x: Any = None) -> Any:
         >>> import keras
         >>> y = backend.synchronize(keras.ops.ones((2, 2)))
     """
-    _framework().synchronize(x)
+    framework().synchronize(x)
     return x
 
 
@@ -208,7 +217,7 @@ def modes() -> tuple[str, ...]:
     JAX: `("xla",)`. TensorFlow: `("xla", "graph")`. PyTorch: `("eager",
     "compile")`. The defaults are those of `keras.Model.compile`.
     """
-    return tuple(_framework().MODES)
+    return tuple(framework().MODES)
 
 
 def jit(fn: Callable[..., Any], mode: str | None = None) -> Callable[..., Any]:
@@ -225,14 +234,14 @@ def jit(fn: Callable[..., Any], mode: str | None = None) -> Callable[..., Any]:
     Raises:
         UsageError: if the backend does not have the mode.
     """
-    framework = _framework()
-    if mode is not None and mode not in framework.MODES:
+    module = framework()
+    if mode is not None and mode not in module.MODES:
         raise UsageError(
             f"backend {name()!r} has no mode {mode!r}; "
-            f"it has {', '.join(framework.MODES)}"
+            f"it has {', '.join(module.MODES)}"
         )
-    compiled: Callable[..., Any] = framework.jit(
-        fn, framework.COMPILED if mode is None else mode
+    compiled: Callable[..., Any] = module.jit(
+        fn, module.COMPILED if mode is None else mode
     )
     return compiled
 
@@ -262,23 +271,10 @@ def value_and_gradients(
         >>> keras.ops.convert_to_numpy(g).tolist()
         [2.0, 4.0]
     """
-    result: tuple[Any, list[Any]] = _framework().value_and_gradients(
+    result: tuple[Any, list[Any]] = framework().value_and_gradients(
         fn, list(variables)
     )
     return result
-
-
-def with_dense_gradient(x: Any) -> Any:
-    """Gives a variable's value, with a gradient that is a dense tensor.
-
-    On TensorFlow the gradient of a lookup is a list of rows in which a row
-    may stand several times; optimizers that square it then go wrong. The
-    other backends make dense gradients anyway.
-
-    Args:
-        x: a `keras.Variable` or tensor.
-    """
-    return _framework().with_dense_gradient(x)
 
 
 def peak_memory() -> PeakMemory:
@@ -287,7 +283,7 @@ def peak_memory() -> PeakMemory:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 1 if platform.system() == "Darwin" else 1024
-    return PeakMemory(peak * unit, _framework().device_peak_memory())
+    return PeakMemory(peak * unit, framework().device_peak_memory())
 
 
 def seed(value: int) -> None:
@@ -325,7 +321,7 @@ def set_matmul_precision(precision: str) -> None:
             f"unknown matmul precision {precision!r}; "
             f"choose one of {', '.join(MATMUL_PRECISIONS)}"
         )
-    _framework().set_matmul_precision(precision)
+    framework().set_matmul_precision(precision)
 
 
 def threads() -> int:
@@ -368,10 +364,6 @@ def _is_installed(backend: str) -> bool:
         return importlib.util.find_spec(backend) is not None
     except (ImportError, ValueError):
         return False
-
-
-def _framework() -> ModuleType:
-    return importlib.import_module(f"{__name__}.{require()}")
 
 
 def cpu_name() -> str:

@@ -32,7 +32,11 @@ class Embedding(keras.layers.Embedding):
         (1, 3, 4)
     """
 
+    def build(self, input_shape: Any = None) -> None:
+        super().build(input_shape)
+        self._with_dense_gradient = backend.framework().with_dense_gradient
+
     def call(self, inputs: Any) -> Any:
-        table = backend.with_dense_gradient(self.embeddings)
+        table = self._with_dense_gradient(self.embeddings)
         outputs = ops.take(table, ops.cast(inputs, "int32"), axis=0)
         return ops.cast(outputs, self.compute_dtype)
