@@ -70,7 +70,7 @@ class Plan:
     @property
     def rounds(self) -> int:
         """Samples of each contender."""
-        return 7 if self.suite == "quick" else 21
+        return 9 if self.suite == "quick" else 21
 
     @property
     def sample_seconds(self) -> float:

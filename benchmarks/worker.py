@@ -68,9 +68,11 @@ def set_up_ours(
     output = ours.output()
     first_seconds = time.perf_counter() - start
     race = Race(setting, {OURS: ours}, output, first_seconds)
-    step = min(seconds_per_step(ours, 1) for _ in range(WARM_UPS))
-    wanted = math.ceil(sample_seconds / step)
-    race.steps = max(1, min(wanted, workload.max_steps))
+    while (
+        race.steps < workload.max_steps
+        and seconds_per_step(ours, race.steps) * race.steps < sample_seconds
+    ):
+        race.steps = min(2 * race.steps, workload.max_steps)
     _warm_up(ours, race.steps)
     race.samples[OURS] = []
     return race
@@ -94,9 +96,15 @@ def _warm_up(contender: Contender, steps: int) -> None:
 
 
 def take_round(race: Race, number: int) -> None:
-    """Takes one sample of each contender; who starts changes by the round."""
+    """Takes one sample of each contender; who starts changes by the round.
+
+    Other processes have just run, so where steps are short one goes
+    uncounted, to bring the caches back.
+    """
     names = list(race.contenders)
     first = number % len(names)
+    if race.steps > 1:
+        race.contenders[names[first]].run(1)
     for name in names[first:] + names[:first]:
         seconds = seconds_per_step(race.contenders[name], race.steps)
         race.samples[name].append(seconds)

@@ -22,7 +22,7 @@ from benchmarks.workload import Contender, Setting, Workload
 class MovieLensEpoch(Workload):
     """An epoch at one batch size."""
 
-    batch_sizes = (1024,)
+    batch_sizes = (2048,)
     max_steps = 1
 
     @cached_property
@@ -30,15 +30,14 @@ class MovieLensEpoch(Workload):
         from recsys.data import load, task
 
         train = load("movielens-100k").train
-        features = task("movielens-100k").features()
-        features.fit(train)
+        features = task("movielens-100k").features().fit(train)
         inputs = features.transform(train)
         shape = Shape(
             vocabulary_sizes=tuple(features.vocabulary_sizes),
             num_dense=0,
-            embedding_dim=32,
+            embedding_dim=16,
             num_cross_layers=2,
-            deep_units=(192, 192),
+            deep_units=(64, 64),
             binary=False,
         )
         dense = np.zeros((len(train), 0), "float32")

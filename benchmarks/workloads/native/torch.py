@@ -70,8 +70,9 @@ class DCN:
     def __init__(self, shape: Shape, setting: Setting) -> None:
         module = Module(shape, setting.precision == "mixed_bfloat16")
         self.optimizer = torch.optim.Adam(
-            module.parameters(), lr=LEARNING_RATE, eps=EPSILON, fused=True
+            module.parameters(), lr=LEARNING_RATE, fused=True
         )
+        self.step = 0
         self.module = (
             torch.compile(module) if setting.mode == "compile" else module
         )
@@ -89,6 +90,11 @@ class DCN:
                 torch.from_numpy(part[rows])
                 for part in (batches.ids, batches.dense, batches.targets)
             )
+            self.step += 1
+            # Keras adds epsilon before the correction of the variance's
+            # bias, PyTorch after it.
+            for group in self.optimizer.param_groups:
+                group["eps"] = EPSILON / (1 - 0.999**self.step) ** 0.5
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.loss(self.module(ids, dense), y)
             loss.backward()
