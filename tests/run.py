@@ -15,6 +15,7 @@ ONCE = (
     "tests/data",
     "tests/portability",
     "tests/test_cli.py",
+    "tests/test_packaging.py",
 )
 
 
