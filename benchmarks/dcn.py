@@ -96,8 +96,10 @@ def keras_rs_model(shape: Shape, setting: Setting) -> keras.Model:
     import keras_rs
 
     policy = setting.precision
-    ids = keras.Input((len(shape.vocabulary_sizes),), dtype="int32")
-    dense = keras.Input((shape.num_dense,))
+    ids = keras.Input(
+        (len(shape.vocabulary_sizes),), dtype="int32", name="categorical"
+    )
+    dense = keras.Input((shape.num_dense,), name="dense")
     starts = np.cumsum((0, *shape.vocabulary_sizes[:-1])).astype("int32")
     embedded = Embedding(
         sum(shape.vocabulary_sizes), shape.embedding_dim, dtype=policy
