@@ -75,7 +75,7 @@ class Plan:
     @property
     def sample_seconds(self) -> float:
         """Wanted length of a sample."""
-        return 0.15 if self.suite == "quick" else 0.5
+        return 0.1 if self.suite == "quick" else 0.5
 
     def cells(self, workload: str) -> list[tuple[str, str, str]]:
         """Backend, precision and mode of each cell of a workload."""
