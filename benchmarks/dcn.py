@@ -129,17 +129,19 @@ def _start(model: keras.Model, shape: Shape, setting: Setting) -> keras.Model:
     return model
 
 
-class KerasTraining(Contender):
-    """`Model.fit` over consecutive batches."""
+class _OverBatches(Contender):
+    """A model and the rows that it goes through, batch by batch."""
 
-    def __init__(
-        self, model: keras.Model, batches: Batches, setting: Setting
-    ) -> None:
+    def __init__(self, model: Any, batches: Batches, setting: Setting) -> None:
         self.model, self.batches = model, batches
         self.batch_size = setting.batch_size
         self.steps = Steps(
             setting.batch_size, len(batches.ids) // setting.batch_size
         )
+
+
+class KerasTraining(_OverBatches):
+    """`Model.fit` over consecutive batches."""
 
     def _fit(self, steps: int) -> float:
         rows = self.steps.take(steps)
@@ -161,17 +163,8 @@ class KerasTraining(Contender):
         self._fit(steps)
 
 
-class KerasPrediction(Contender):
+class KerasPrediction(_OverBatches):
     """`Model.predict` over consecutive batches."""
-
-    def __init__(
-        self, model: keras.Model, batches: Batches, setting: Setting
-    ) -> None:
-        self.model, self.batches = model, batches
-        self.batch_size = setting.batch_size
-        self.steps = Steps(
-            setting.batch_size, len(batches.ids) // setting.batch_size
-        )
 
     def _predict(self, steps: int) -> np.ndarray:
         result: np.ndarray = self.model.predict(
@@ -266,17 +259,14 @@ def native_contender(
     return NativeDCN(model, batches, setting, training)
 
 
-class NativeDCN(Contender):
+class NativeDCN(_OverBatches):
     """A hand-written DCN over the same batches as the Keras model."""
 
     def __init__(
         self, model: Any, batches: Batches, setting: Setting, training: bool
     ) -> None:
-        self.model, self.batches, self.training = model, batches, training
-        self.batch_size = setting.batch_size
-        self.steps = Steps(
-            setting.batch_size, len(batches.ids) // setting.batch_size
-        )
+        super().__init__(model, batches, setting)
+        self.training = training
 
     def _slices(self, steps: int) -> Sequence[slice]:
         rows = self.steps.take(steps)
