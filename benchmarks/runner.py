@@ -105,6 +105,7 @@ class _Running:
         self.plan, self.workload, self.key = plan, workload, key
         self.left = plan.time_limit
         self.failure = ""
+        self.device: dict[str, Any] = {}
         self.memory: dict[str, Any] = {}
         self.races: list[dict[str, Any]] = []
         seconds = str(plan.sample_seconds)
@@ -141,26 +142,34 @@ def run(plan: Plan, tick: Tick) -> Results:
     """
     start = time.monotonic()
     cells: list[Cell] = []
+    accelerators: set[str] = set()
     for workload in plan.workloads:
-        cells += _run_workload(plan, workload, tick)
+        running = _run_workload(plan, workload, tick)
+        accelerators |= {
+            cell.device["name"]
+            for cell in running
+            if cell.device.get("kind", "cpu") != "cpu"
+        }
+        cells += _judge(running)
     return Results(
         created=datetime.datetime.now(datetime.UTC),
         suite=plan.suite,
         seconds=time.monotonic() - start,
         matmul_precision=plan.matmul_precision,
-        environment=environment(),
+        environment=environment(", ".join(sorted(accelerators)) or None),
         cells=cells,
     )
 
 
-def _run_workload(plan: Plan, workload: str, tick: Tick) -> list[Cell]:
+def _run_workload(plan: Plan, workload: str, tick: Tick) -> list[_Running]:
+    """Runs the cells of a workload side by side, in turns."""
     running: list[_Running] = []
     try:
         for key in plan.cells(workload):
             running.append(_Running(plan, workload, key))
         # The frameworks load side by side; nothing is timed yet.
         for cell in running:
-            cell.ask(None)
+            cell.device = cell.ask(None) or {}
             tick(f"{workload}: starting {' '.join(cell.key)}", 1)
         for cell in running:
             tick(f"{workload}: compiling {' '.join(cell.key)}", 0)
@@ -177,7 +186,7 @@ def _run_workload(plan: Plan, workload: str, tick: Tick) -> list[Cell]:
     finally:
         for cell in running:
             cell.child.kill()
-    return _judge(running)
+    return running
 
 
 def _judge(running: list[_Running]) -> list[Cell]:
@@ -281,8 +290,12 @@ def _wrong(
     )
 
 
-def environment() -> Environment:
-    """Describes the machine without importing a framework here."""
+def environment(accelerator: str | None) -> Environment:
+    """Describes the machine without importing a framework here.
+
+    Args:
+        accelerator: what the cells computed on, if it was no CPU.
+    """
     import psutil
 
     return Environment(
@@ -292,7 +305,7 @@ def environment() -> Environment:
         cores=os.cpu_count() or 1,
         threads=backend.threads(),
         memory_bytes=psutil.virtual_memory().total,
-        accelerator=None,
+        accelerator=accelerator,
         packages=versions(),
         commit=_commit(),
     )

@@ -139,7 +139,7 @@ def serve(arguments: list[str], answers: TextIO) -> None:
     def answer(content: Any) -> None:
         print(json.dumps(content), file=answers, flush=True)
 
-    answer({})
+    answer(backend.device()._asdict())
     races: list[Race] = []
     rounds = 0
     for line in sys.stdin:

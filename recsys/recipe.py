@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
+from keras_multi.backend import PRECISIONS
 from keras_multi.errors import UsageError
 
 MODELS = ("dcn", "dnn")
 SCHEDULES = ("constant", "cosine")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
 
 
 @dataclass(frozen=True)

@@ -101,12 +101,12 @@ def test_the_disk_is_full(serve, tmp_path, monkeypatch):
     assert info.files(tmp_path, progress=False) == {"numbers.txt": NUMBERS}
 
 
-def test_default_cache_dir(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/ada")
+def test_default_cache_dir(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("KERAS_MULTI_CACHE", "~/here")
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert default_cache_dir() == Path("/home/ada/here")
+    assert default_cache_dir() == tmp_path / "here"
     monkeypatch.delenv("KERAS_MULTI_CACHE")
     assert default_cache_dir() == Path("/xdg/keras-multi")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_cache_dir() == Path("/home/ada/.cache/keras-multi")
+    assert default_cache_dir() == tmp_path / ".cache" / "keras-multi"
