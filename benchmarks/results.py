@@ -10,15 +10,17 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
 from keras_multi.errors import ResultsError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = Literal["ok", "failed", "wrong"]
+Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+Samples = Annotated[list[Positive], pydantic.Field(min_length=1)]
 
 
 class _Model(pydantic.BaseModel):
@@ -44,7 +46,7 @@ class Timing(_Model):
         seconds: median of the samples with its interval.
     """
 
-    samples: list[float]
+    samples: Samples
     steps: int
     seconds: Estimate
 
@@ -65,6 +67,46 @@ class Rival(_Model):
     error: float
 
 
+class Cost(_Model):
+    """What one step has to do at least, whatever runs it.
+
+    Attributes:
+        operations: floating-point operations of the matrix products and
+            convolutions; a multiplication and an addition count as two.
+        bytes: bytes that must pass between memory and processor: inputs,
+            outputs and states that are read or written once.
+        source: who counted, such as `"workload"` or `"FlopCounterMode"`.
+    """
+
+    operations: float
+    bytes: float
+    source: str
+
+
+class Limits(_Model):
+    """What the machine reached in the same process, in the same rounds.
+
+    Attributes:
+        operations_per_second: best rate of a large matrix product in the
+            precision of the cell.
+        bytes_per_second: best rate of reading and writing a large array.
+    """
+
+    operations_per_second: Positive
+    bytes_per_second: Positive
+
+    def seconds(self, cost: Cost) -> float:
+        """Shortest time for a step: the slower of arithmetic and memory.
+
+        Source: Williams, Waterman and Patterson, Roofline: an insightful
+        visual performance model, Communications of the ACM 52 (2009).
+        """
+        return max(
+            cost.operations / self.operations_per_second,
+            cost.bytes / self.bytes_per_second,
+        )
+
+
 class Measurement(_Model):
     """One batch size of a cell.
 
@@ -75,7 +117,12 @@ class Measurement(_Model):
         compile_seconds: first call less one steady step.
         timing: steady state of the Keras model.
         parity_error: largest difference of the output from the reference
-            cell's, relative to the largest output.
+            cell's, relative to the largest output; `None` where `unjudged`
+            says why there is nothing to compare.
+        unjudged: why outputs were not compared, such as a layer that draws
+            random numbers.
+        cost: what a step has to do at least, where it could be counted.
+        joules: energy of one step, where the machine tells.
         native: the hand-written baseline, where the workload has one.
         peers: other libraries' versions of the same work, by name.
     """
@@ -85,7 +132,10 @@ class Measurement(_Model):
     work: float
     compile_seconds: float
     timing: Timing
-    parity_error: float
+    parity_error: float | None
+    unjudged: str = ""
+    cost: Cost | None = None
+    joules: float | None = None
     native: Rival | None = None
     peers: dict[str, Rival] = {}
 
@@ -114,6 +164,7 @@ class Cell(_Model):
             reported.
         peak_memory_bytes: peak resident memory of the process.
         peak_device_bytes: peak memory on the accelerator, where there is one.
+        limits: what the machine reached beside this cell.
     """
 
     workload: str
@@ -125,6 +176,18 @@ class Cell(_Model):
     measurements: list[Measurement] = []
     peak_memory_bytes: int | None = None
     peak_device_bytes: int | None = None
+    limits: Limits | None = None
+
+    def share_of_limit(self, measurement: Measurement) -> float | None:
+        """Shortest possible time of a step over the measured median.
+
+        Args:
+            measurement: one of this cell's.
+        """
+        if self.limits is None or measurement.cost is None:
+            return None
+        shortest = self.limits.seconds(measurement.cost)
+        return shortest / measurement.timing.seconds.median
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -133,25 +196,66 @@ class Cell(_Model):
 
 
 class Environment(_Model):
-    """The machine and the software that the figures belong to."""
+    """The machine and the software that the figures belong to.
+
+    Attributes:
+        platform: operating system.
+        python: version of Python.
+        processor: model of the processor.
+        processor_mhz: its clock at the start of the run, where it tells.
+        cores: logical processors of the machine.
+        affinity: those that the cells might use; its length is the number
+            of threads.
+        memory_bytes: main memory.
+        accelerator: what the cells computed on, if it was no CPU.
+        accelerator_driver: version of its driver.
+        accelerator_mhz: its highest clock.
+        energy: where energy was read, such as `"RAPL"`; `None` if nowhere.
+        packages: versions of the packages that matter.
+        commit: version of this project.
+    """
 
     platform: str
     python: str
     processor: str
+    processor_mhz: float | None
     cores: int
-    threads: int
+    affinity: list[int]
     memory_bytes: int
     accelerator: str | None
+    accelerator_driver: str | None = None
+    accelerator_mhz: float | None = None
+    energy: str | None = None
     packages: dict[str, str]
     commit: str | None
 
+    @property
+    def threads(self) -> int:
+        """Cores that the cells might compute on."""
+        return len(self.affinity)
+
 
 class Results(_Model):
-    """A whole run."""
+    """A run, or the part of it that is finished.
+
+    Attributes:
+        schema_version: version of this schema.
+        created: when the run began.
+        suite: `"quick"`, `"full"` or the name of a configuration file.
+        plan: everything that was asked for; the same plan on the same
+            machine and code can be resumed.
+        complete: whether every cell of the plan has its row.
+        seconds: time spent so far.
+        matmul_precision: of float32 products on an accelerator.
+        environment: machine and software.
+        cells: one row each.
+    """
 
     schema_version: int = SCHEMA_VERSION
     created: datetime.datetime
     suite: str
+    plan: dict[str, Any] = {}
+    complete: bool = True
     seconds: float
     matmul_precision: str
     environment: Environment

@@ -298,12 +298,14 @@ def environment(accelerator: str | None) -> Environment:
     """
     import psutil
 
+    frequency = psutil.cpu_freq()
     return Environment(
         platform=platform.platform(),
         python=platform.python_version(),
         processor=backend.cpu_name(),
+        processor_mhz=frequency.current if frequency else None,
         cores=os.cpu_count() or 1,
-        threads=backend.threads(),
+        affinity=sorted(os.sched_getaffinity(0)),
         memory_bytes=psutil.virtual_memory().total,
         accelerator=accelerator,
         packages=versions(),

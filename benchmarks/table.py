@@ -210,13 +210,16 @@ def _columns(results: Results) -> dict[str, _Column]:
     }
     if any(cell.peak_device_bytes is not None for cell in results.cells):
         columns["device MiB"] = lambda c, _: _memory(c.peak_device_bytes)
-    columns["parity error"] = lambda _, m: Entry(
-        f"{m.parity_error:.1e}", m.parity_error
-    )
+    columns["parity error"] = _parity
     columns["portability tax"] = _ratio(native)
     for name in peers(results):
         columns[f"time / {name}"] = _ratio(peer(name))
     return columns
+
+
+def _parity(_: Cell, measurement: Measurement) -> Entry:
+    error = measurement.parity_error
+    return Entry(MISSING if error is None else f"{error:.1e}", error)
 
 
 def _ratio(find: Callable[[Measurement], Rival | None]) -> _Column:

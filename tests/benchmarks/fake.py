@@ -126,8 +126,9 @@ def run(seed: int = 0, reason: str = "killed by signal 9 (SIGKILL)") -> Results:
             platform="Linux-6.1-x86_64",
             python="3.11.2",
             processor="AMD EPYC 9R14",
+            processor_mhz=2600.0,
             cores=2,
-            threads=2,
+            affinity=[0, 1],
             memory_bytes=16 * 2**30,
             accelerator=None,
             packages={

@@ -51,8 +51,8 @@ def test_throughput_turns_the_interval_round():
     [
         ("not json", "it is not JSON"),
         ("[]", "results schema None"),
-        ('{"schema_version": 99}', "results schema 99, this version reads 1"),
-        ('{"schema_version": 1}', "at created: Field required"),
+        ('{"schema_version": 99}', "results schema 99, this version reads 2"),
+        ('{"schema_version": 2}', "at created: Field required"),
     ],
 )
 def test_files_that_are_no_results(tmp_path, text, message):

@@ -1,0 +1,139 @@
+"""Inputs and targets for a model that comes without."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from keras_multi.errors import UsageError
+
+FREE_LENGTH = 16
+_SEED = 0
+
+
+def inputs(model: keras.Model, rows: int) -> Any:
+    """Draws inputs from a model's input specification.
+
+    Floating-point inputs are standard normal, integers lie below the
+    smallest vocabulary of the model's embeddings (below 2 without any), and
+    a free axis is 16 long.
+
+    Args:
+        model: with known inputs: functional, sequential with an `Input`, or
+            built by `build(input_shape)`.
+        rows: number of examples.
+
+    Returns:
+        NumPy arrays in the structure of the model's inputs.
+
+    Raises:
+        UsageError: if the model does not know its inputs.
+    """
+    rng = np.random.default_rng(_SEED)
+    vocabularies = [
+        layer.input_dim
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Embedding)
+    ]
+    top = min(vocabularies, default=2)
+
+    def draw(spec: Any) -> np.ndarray:
+        shape = (
+            rows,
+            *(FREE_LENGTH if d is None else d for d in spec.shape[1:]),
+        )
+        dtype = keras.backend.standardize_dtype(spec.dtype)
+        if dtype == "bool":
+            return rng.integers(0, 2, shape).astype("bool")
+        if "int" in dtype:
+            return rng.integers(0, top, shape).astype(dtype)
+        return rng.standard_normal(shape).astype("float32")
+
+    return tree.map_structure(draw, _specification(model))
+
+
+def _specification(model: keras.Model) -> Any:
+    try:
+        specification = model.input
+    except (AttributeError, ValueError):
+        specification = None
+    if specification is None:
+        raise UsageError(
+            f"the model {model.name!r} does not tell its inputs; return "
+            "(model, inputs) with an array of examples instead of the model "
+            "alone"
+        )
+    # A dictionary model may list its inputs; its structure has the names.
+    return getattr(model, "_inputs_struct", specification)
+
+
+def targets(model: keras.Model, outputs: Any, rows: int) -> Any:
+    """Draws targets that a compiled model's loss takes.
+
+    Integer classes for sparse losses, one-hot rows for categorical ones,
+    zeros and ones for binary ones, standard normal numbers for the rest.
+
+    Args:
+        model: a compiled model.
+        outputs: what it gives for some rows.
+        rows: number of examples.
+    """
+    rng = np.random.default_rng(_SEED + 1)
+    losses = model._compile_loss._user_loss if model._compile_loss else None
+
+    def draw(output: Any, loss: Any) -> np.ndarray:
+        name = _loss_name(loss)
+        shape = (rows, *output.shape[1:])
+        if "sparse" in name:
+            classes = rng.integers(0, shape[-1], shape[:-1])
+            return classes.astype("int32")
+        if "categorical" in name or "kl" in name:
+            classes = rng.integers(0, shape[-1], shape[:-1])
+            return np.eye(shape[-1], dtype="float32")[classes]
+        if "binary" in name or "hinge" in name:
+            return rng.integers(0, 2, shape).astype("float32")
+        if "poisson" in name or "log" in name:
+            return rng.uniform(0.5, 1.5, shape).astype("float32")
+        return rng.standard_normal(shape).astype("float32")
+
+    if isinstance(losses, dict):
+        return {key: draw(outputs[key], loss) for key, loss in losses.items()}
+    if isinstance(losses, list | tuple):
+        flat = tree.flatten(outputs)
+        drawn = [draw(o, x) for o, x in zip(flat, losses, strict=True)]
+        return tree.pack_sequence_as(outputs, drawn)
+    return tree.map_structure(lambda output: draw(output, losses), outputs)
+
+
+def compile_for(model: keras.Model, outputs: Any, targets: Any) -> None:
+    """Compiles a model with Adam and the loss that its targets call for.
+
+    Integer targets with one axis less than the output are classes; an output
+    whose rows sum to one is taken for probabilities, else for logits. All
+    other targets are fitted by the squared error.
+
+    Args:
+        model: a built model.
+        outputs: what it gives for some rows.
+        targets: arrays in the structure of the outputs.
+    """
+
+    def loss(output: Any, target: np.ndarray) -> keras.losses.Loss:
+        if target.dtype.kind in "iu" and target.ndim == len(output.shape) - 1:
+            sums = ops.convert_to_numpy(ops.sum(output, axis=-1))
+            logits = not np.allclose(sums, 1.0, atol=1e-3)
+            return keras.losses.SparseCategoricalCrossentropy(
+                from_logits=logits
+            )
+        return keras.losses.MeanSquaredError()
+
+    losses = tree.map_structure(loss, outputs, targets)
+    model.compile(keras.optimizers.Adam(1e-3), losses)
+
+
+def _loss_name(loss: Any) -> str:
+    if isinstance(loss, str):
+        return loss.lower()
+    named = getattr(loss, "name", None) or getattr(loss, "__name__", "")
+    return f"{named} {type(loss).__name__}".lower()
