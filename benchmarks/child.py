@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,17 @@ import tempfile
 import threading
 from typing import IO, Any
 
+import psutil
+
+from benchmarks.job import Job
 from keras_multi.errors import KerasMultiError
+
+WATCH_SECONDS = 0.1
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|RESOURCE_EXHAUSTED|can't allocate memory|MemoryError"
+    r"|bad_alloc|Unable to allocate",
+    re.IGNORECASE,
+)
 
 
 class CellFailed(KerasMultiError):
@@ -21,19 +32,27 @@ class Child:
     """Starts a worker and speaks with it.
 
     Args:
-        arguments: command line of `benchmarks.worker`.
-        backend: the Keras backend of the process.
+        job: what it is to do.
+        memory_limit: bytes of resident memory at which it is ended, before
+            the machine has none left for others.
     """
 
-    def __init__(self, arguments: list[str], backend: str) -> None:
+    def __init__(self, job: Job, memory_limit: int) -> None:
+        self._memory_limit = memory_limit
+        self._outgrown = 0
         self._errors: IO[str] = tempfile.TemporaryFile(  # noqa: SIM115
             "w+", encoding="utf-8", errors="replace"
         )
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", *arguments],
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.worker",
+                job.model_dump_json(),
+            ],
             env={
                 **os.environ,
-                "KERAS_BACKEND": backend,
+                "KERAS_BACKEND": job.backend,
                 "TF_CPP_MIN_LOG_LEVEL": "3",
             },
             stdin=subprocess.PIPE,
@@ -43,13 +62,28 @@ class Child:
             start_new_session=True,
         )
         self._lines: queue.Queue[str | None] = queue.Queue()
+        self._ended = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._watch_memory, daemon=True).start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._lines.put(line)
         self._lines.put(None)
+        self._ended.set()
+
+    def _watch_memory(self) -> None:
+        try:
+            process = psutil.Process(self._process.pid)
+            while not self._ended.wait(WATCH_SECONDS):
+                used = process.memory_info().rss
+                if used > self._memory_limit:
+                    self._outgrown = used
+                    self._signal()
+                    return
+        except psutil.NoSuchProcess:
+            pass
 
     def say(self, command: str) -> None:
         """Sends a command; the answer is fetched with `answer`."""
@@ -79,16 +113,28 @@ class Child:
 
     def kill(self) -> None:
         """Ends the process and all that it started."""
+        self._signal()
+        self._process.wait()
+        self._ended.set()
+
+    def _signal(self) -> None:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
     def _why_it_died(self) -> str:
         code = self._process.wait()
+        if self._outgrown:
+            return (
+                f"out of memory: used {self._outgrown / 2**30:.1f} GiB of "
+                f"{self._memory_limit / 2**30:.1f} GiB; use a smaller batch "
+                "or raise --memory-limit"
+            )
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors if line.strip()]
+        told = lines[-1][:300] if lines else "it printed nothing"
+        if any(_OUT_OF_MEMORY.search(line) for line in lines[-20:]):
+            return f"out of memory: {told}"
         if code < 0:
             hint = " (out of memory?)" if code == -signal.SIGKILL else ""
             return f"killed by {signal.Signals(-code).name}{hint}"
-        self._errors.seek(0)
-        lines = [line.strip() for line in self._errors if line.strip()]
-        last = lines[-1] if lines else "it printed nothing"
-        return f"exit code {code}: {last[:300]}"
+        return f"exit code {code}: {told}"

@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keras_multi import backend
-from keras_multi.errors import UsageError
+from keras_multi.errors import ResultsError, UsageError
+
+if TYPE_CHECKING:
+    from benchmarks.plan import Plan
+    from benchmarks.results import Results
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout.")
@@ -21,11 +25,20 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def bench(
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with these settings; options overrule."),
+    ] = None,
     suite: Annotated[
-        str, typer.Option(help="quick: default modes; full: all modes.")
-    ] = "quick",
+        str | None, typer.Option(help="quick: default modes; full: all modes.")
+    ] = None,
     workload: Annotated[
-        list[str] | None, typer.Option(help="Workload; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Workload or its FILE.py; may be repeated."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Your own model, FILE.py:FUNCTION; may be repeated."),
     ] = None,
     backends: Annotated[
         list[str] | None,
@@ -35,80 +48,213 @@ def bench(
         list[str] | None,
         typer.Option(help="Keras dtype policy; may be repeated."),
     ] = None,
+    mode: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="xla, graph, eager or compile, where a backend has it; "
+            "may be repeated."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        list[int] | None,
+        typer.Option(help="Examples per step; may be repeated."),
+    ] = None,
     matmul_precision: Annotated[
-        str, typer.Option(help="Of float32 products on a GPU.")
-    ] = "float32",
+        str | None, typer.Option(help="Of float32 products on a GPU.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Number of cores to compute on.")
+    ] = None,
+    affinity: Annotated[
+        str | None, typer.Option(help="Cores to compute on, such as 0,1.")
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            help="Half width of a median's 95 % interval, relative to the "
+            "median, that is precise enough."
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Seconds of sampling for one workload."),
+    ] = None,
     time_limit: Annotated[
-        float, typer.Option(help="Seconds that one cell may take.")
-    ] = 600.0,
+        float | None, typer.Option(help="Seconds that one cell may take.")
+    ] = None,
+    memory_limit: Annotated[
+        float | None, typer.Option(help="GiB that one cell may use.")
+    ] = None,
     output: Annotated[
-        Path, typer.Option(help="Folder for results.json and report.html.")
+        Path, typer.Option(help="Folder for the results and the report.")
     ] = Path("results"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the cells, run nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare backends and precisions; each cell in a process of its own."""
+    """Compare backends and precisions; each cell in a process of its own.
+
+    The same command goes on with a run that was interrupted.
+    """
+    from benchmarks import plan as planning
+    from benchmarks import results, runner
+
+    given = {
+        "suite": suite,
+        "workloads": workload,
+        "models": model,
+        "backends": backends,
+        "precisions": precision,
+        "modes": mode,
+        "batch_sizes": batch_size,
+        "matmul_precision": matmul_precision,
+        "affinity": _cores(threads, affinity),
+        "target": target,
+        "budget": budget,
+        "time_limit": time_limit,
+        "memory_limit": memory_limit and int(memory_limit * 2**30),
+    }
+    settings = {} if config is None else planning.read(config)
+    plan = planning.make(
+        settings | {k: v for k, v in given.items() if v is not None}
+    )
+    if dry_run:
+        _show(plan, as_json)
+        return
+    results.check_writable(output)
+    earlier = _earlier(plan, output)
+    try:
+        run = _with_progress(plan, output, earlier)
+    except KeyboardInterrupt:
+        typer.echo(
+            "interrupted; finished workloads are kept, and the same command "
+            "goes on from there",
+            err=True,
+        )
+        raise
+    _tell(run, output, as_json)
+    if failed := runner.failures(run.cells):
+        for line in failed:
+            typer.echo(line, err=True)
+        raise typer.Exit(1)
+
+
+def _cores(threads: int | None, affinity: str | None) -> list[int] | None:
+    if threads is not None and affinity is not None:
+        raise UsageError("give --threads or --affinity, not both")
+    if threads is not None:
+        cores = backend.cores()
+        if not 1 <= threads <= len(cores):
+            raise UsageError(
+                f"threads must lie in [1, {len(cores)}] here. "
+                f"Received: {threads}"
+            )
+        return list(cores[:threads])
+    if affinity is None:
+        return None
+    try:
+        return [int(core) for core in affinity.split(",")]
+    except ValueError as error:
+        raise UsageError(
+            f"affinity is a list of cores such as 0,1. Received: {affinity}"
+        ) from error
+
+
+def _show(plan: "Plan", as_json: bool) -> None:
+    """Tells what would run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from benchmarks.workload import label
+
+    if as_json:
+        typer.echo(plan.model_dump_json())
+        return
+    view = Table(title=f"{len(plan.subjects) * len(plan.cells())} cells")
+    for name in ("workload", "backend", "precision", "mode"):
+        view.add_column(name)
+    for subject in plan.subjects:
+        for cell in plan.cells():
+            view.add_row(label(subject), *cell)
+    Console().print(view)
+
+
+def _earlier(plan: "Plan", output: Path) -> "Results | None":
+    """The interrupted run in the folder, if it can be gone on with."""
+    from benchmarks import results, runner
+
+    path = output / "results.json"
+    if not path.exists():
+        return None
+    try:
+        earlier = results.load(path)
+    except ResultsError:
+        return None
+    if not runner.resumable(earlier, plan):
+        return None
+    typer.echo(
+        f"going on with an interrupted run: {', '.join(earlier.finished)} "
+        "already finished",
+        err=True,
+    )
+    return earlier
+
+
+def _with_progress(
+    plan: "Plan", output: Path, earlier: "Results | None"
+) -> "Results":
+    """Runs behind a progress bar; the results are whole at any time."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         Progress,
+        TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
     )
 
     from benchmarks import report, results, runner, table
-    from benchmarks.workload import check, names
 
-    _one_of("suite", suite, ("quick", "full"))
-    for name in workload or ():
-        check(name)
-    for name in backends or ():
-        backend.require(name)
-    for name in precision or ():
-        _one_of("precision", name, backend.PRECISIONS)
-    _one_of("matmul precision", matmul_precision, backend.MATMUL_PRECISIONS)
-    if time_limit <= 0:
-        raise UsageError(f"--time-limit must be positive: {time_limit}")
-    if not backend.available():
-        backend.require()
-    results.check_writable(output)
+    def save(run: "Results") -> None:
+        results.save(run, output / "results.json")
+        report.write(run, output / "report.html")
+        results.write_atomically(output / "results.md", table.markdown(run))
 
-    plan = runner.Plan(
-        suite=suite,
-        workloads=tuple(workload or names()),
-        backends=tuple(backends or backend.available()),
-        precisions=tuple(precision or ("float32", "mixed_bfloat16")),
-        matmul_precision=matmul_precision,
-        time_limit=time_limit,
-    )
-    console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
         TimeElapsedColumn(),
-        console=console,
+        console=Console(stderr=True),
     ) as progress:
-        task = progress.add_task("starting", total=plan.ticks)
-        run = runner.run(
+        task = progress.add_task("starting", total=len(plan.subjects))
+        return runner.run(
             plan,
-            lambda text, steps: progress.update(
-                task, description=text, advance=steps
+            lambda text, done: progress.update(
+                task, description=text, completed=done
             ),
+            save,
+            earlier,
         )
-    results.save(run, output / "results.json")
-    report.write(run, output / "report.html")
+
+
+def _tell(run: "Results", output: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from benchmarks import table
+
     if as_json:
         typer.echo(run.model_dump_json())
-    else:
-        out = Console()
-        width = out.width if out.is_terminal else max(out.width, 160)
-        Console(width=width).print(table.table(run))
-        console.print(f"wrote {output / 'results.json'} and report.html")
-    if failed := runner.failures(run.cells):
-        for line in failed:
-            console.print(line, markup=False, highlight=False)
-        raise typer.Exit(1)
+        return
+    out = Console()
+    width = out.width if out.is_terminal else max(out.width, 160)
+    out = Console(width=width)
+    out.print(table.table(run))
+    typer.echo(
+        f"wrote results.json, results.md and report.html to {output}",
+        err=True,
+    )
 
 
 def compare(
@@ -139,10 +285,3 @@ def compare(
         Console(width=width).print(comparing.table(rows))
     if comparing.has_regression(rows):
         raise typer.Exit(1)
-
-
-def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UsageError(
-            f"unknown {what} {value!r}; choose one of {', '.join(allowed)}"
-        )

@@ -1,9 +1,17 @@
-"""Two runs against each other: what became slower, faster, or broke."""
+"""Two runs against each other: what became slower, faster, or broke.
+
+A machine that is shared is not as fast today as it was yesterday: repeated
+runs of the same code differ by a tenth and more. What differs between two
+runs is therefore judged against something that was measured in the same
+rounds: the hand-written baseline in the same process, where there is one,
+else the machine's own rates.
+"""
 
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +25,7 @@ SIGNIFICANCE = 0.05
 
 Verdict = Literal["slower", "faster", "same", "missing", "new", "broken"]
 Key = tuple[str, str, str, str, int | None]
+_Measured = tuple[Cell, Measurement]
 
 _STYLES: dict[Verdict, str] = {
     "slower": "bold red",
@@ -42,7 +51,13 @@ class Row:
             beyond the threshold; `"broken"`: had figures and now has none,
             though it was run; `"missing"`: had figures and was not run;
             `"new"`: has no figures in the base; else `"same"`.
-        ratio: new seconds over base seconds, where both have figures.
+        ratio: new over base, where both have figures: of the portability tax
+            where `against` is `"native"`, of seconds otherwise.
+        against: what was judged: `"native"`, the time relative to the
+            hand-written baseline, or `"clock"`, the time alone.
+        machine: how much slower (above 1) or faster the machine was in the
+            new run, by its products and copies beside the cell; widens the
+            threshold of a row that was judged by the clock.
         p_value: two-sided Mann-Whitney, adjusted by Holm over all rows.
         reason: why the cell has no figures.
     """
@@ -54,6 +69,8 @@ class Row:
     batch_size: int | None
     verdict: Verdict
     ratio: Estimate | None = None
+    against: str = ""
+    machine: tuple[float, ...] = ()
     p_value: float | None = None
     reason: str = ""
 
@@ -63,8 +80,12 @@ def compare(base: Results, new: Results, threshold: float = 0.05) -> list[Row]:
 
     A pair is `"slower"` only if its adjusted p-value is below 0.05, the
     interval of its ratio lies above 1, and the ratio exceeds
-    `1 + threshold`; `"faster"` mirrors that. The test sees the spread within
-    the runs, not the one from run to run, which the threshold has to cover.
+    `1 + threshold`; `"faster"` mirrors that. Times are taken relative to the
+    native baseline, round by round, where both runs have one. Where they have
+    none, the ratio must exceed the threshold also after division by what the
+    machine's matrix products and copies changed between the runs, each alone.
+    The test sees the spread within the runs, not the one from run to run,
+    which the threshold has to cover.
 
     Args:
         base: the run to compare with.
@@ -90,22 +111,24 @@ def compare(base: Results, new: Results, threshold: float = 0.05) -> list[Row]:
             f"Received: threshold={threshold}"
         )
     before, after = _measurements(base), _measurements(new)
-    tests = {
-        key: statistics.compare(
-            before[key].timing.samples, after[key].timing.samples
-        )
-        for key in before
-        if key in after
+    pairs = {
+        key: _pair(before[key], after[key]) for key in before.keys() & after
     }
-    p_values = statistics.holm([test.p_value for test in tests.values()])
+    pairs = {key: pairs[key] for key in before if key in pairs}
+    tests = [statistics.compare(p.base, p.new) for p in pairs.values()]
+    p_values = statistics.holm([test.p_value for test in tests])
     judged = {
         key: Row(
             *key,
-            verdict=_verdict(test.ratio, p_value, threshold),
+            verdict=_verdict(test.ratio, p_value, threshold, pair.machine),
             ratio=test.ratio,
+            against=pair.against,
+            machine=pair.machine,
             p_value=p_value,
         )
-        for (key, test), p_value in zip(tests.items(), p_values, strict=True)
+        for (key, pair), test, p_value in zip(
+            pairs.items(), tests, p_values, strict=True
+        )
     }
     ran = {cell.key: cell for cell in new.cells}
     rows = [
@@ -134,8 +157,9 @@ def warnings(base: Results, new: Results) -> list[str]:
         if before != after
     ]
     before, after = _measurements(base), _measurements(new)
+    lines += _different_steps(before, after)
     pairs = [
-        (len(before[key].timing.samples), len(after[key].timing.samples))
+        tuple(len(run[key][1].timing.samples) for run in (before, after))
         for key in before
         if key in after
     ]
@@ -151,12 +175,26 @@ def warnings(base: Results, new: Results) -> list[str]:
     return lines
 
 
+def _different_steps(
+    before: dict[Key, _Measured], after: dict[Key, _Measured]
+) -> list[str]:
+    return [
+        f"{' '.join(map(str, key))}: samples of {one} steps in the base, of "
+        f"{other} in the new run; calls weigh differently"
+        for key in before
+        if key in after
+        and (one := before[key][1].timing.steps)
+        != (other := after[key][1].timing.steps)
+    ]
+
+
 def table(rows: list[Row]) -> Table:
     """The rows as a Rich table."""
     view = Table(title="New run against base", box=box.SIMPLE_HEAD)
     for name in ("workload", "batch", "backend", "precision", "mode"):
         view.add_column(name, justify="right" if name == "batch" else "left")
     view.add_column("new / base", justify="right")
+    view.add_column("against")
     view.add_column("adjusted p", justify="right")
     view.add_column("verdict")
     for row in rows:
@@ -168,6 +206,7 @@ def table(rows: list[Row]) -> Table:
             Text(row.precision),
             Text(row.mode),
             "" if row.ratio is None else interval(row.ratio),
+            row.against,
             "" if row.p_value is None else f"{row.p_value:.2g}",
             Text(verdict, style=_STYLES[row.verdict]),
         )
@@ -192,21 +231,61 @@ def as_dict(rows: list[Row], warnings: list[str]) -> dict[str, Any]:
     }
 
 
-def _measurements(run: Results) -> dict[Key, Measurement]:
+@dataclass(frozen=True)
+class _Pair:
+    """Samples to be compared, and what the machine did meanwhile."""
+
+    base: list[float]
+    new: list[float]
+    against: str
+    machine: tuple[float, ...] = ()
+
+
+def _pair(base: _Measured, new: _Measured) -> _Pair:
+    relative = [_relative_to_native(m) for _, m in (base, new)]
+    if relative[0] is not None and relative[1] is not None:
+        return _Pair(relative[0], relative[1], "native")
+    machine: tuple[float, ...] = ()
+    if base[0].limits is not None and new[0].limits is not None:
+        one, other = base[0].limits.samples, new[0].limits.samples
+        machine = tuple(
+            float(np.median(other[name]) / np.median(one[name]))
+            for name in one.keys() & other
+        )
+    return _Pair(
+        base[1].timing.samples, new[1].timing.samples, "clock", machine
+    )
+
+
+def _relative_to_native(measurement: Measurement) -> list[float] | None:
+    if measurement.native is None:
+        return None
+    ours, theirs = measurement.timing, measurement.native.timing
+    return [a / b for a, b in zip(ours.samples, theirs.samples, strict=True)]
+
+
+def _measurements(run: Results) -> dict[Key, _Measured]:
     return {
-        (*cell.key, measurement.batch_size): measurement
+        (*cell.key, measurement.batch_size): (cell, measurement)
         for cell in run.cells
         if cell.status == "ok"
         for measurement in cell.measurements
     }
 
 
-def _verdict(ratio: Estimate, p_value: float, threshold: float) -> Verdict:
-    if p_value < SIGNIFICANCE:
-        if ratio.low > 1 and ratio.median > 1 + threshold:
-            return "slower"
-        if ratio.high < 1 and ratio.median < 1 / (1 + threshold):
-            return "faster"
+def _verdict(
+    ratio: Estimate,
+    p_value: float,
+    threshold: float,
+    machine: tuple[float, ...],
+) -> Verdict:
+    if p_value >= SIGNIFICANCE:
+        return "same"
+    slowest, fastest = max((1.0, *machine)), min((1.0, *machine))
+    if ratio.low > 1 and ratio.median / slowest > 1 + threshold:
+        return "slower"
+    if ratio.high < 1 and ratio.median / fastest < 1 / (1 + threshold):
+        return "faster"
     return "same"
 
 

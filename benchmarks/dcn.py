@@ -203,6 +203,11 @@ class DCNWorkload(Workload):
         self.training = training
         self.output_steps = TRAINING_OUTPUT_STEPS if training else 1
 
+    def steps(self, batch_size: int) -> int:
+        """Fewer for large batches, and for training."""
+        examples = 2048 if self.training else 8192
+        return min(max(examples // batch_size, 2), 32)
+
     def _contender(
         self,
         make: Callable[[Shape, Setting], keras.Model],
@@ -216,7 +221,7 @@ class DCNWorkload(Workload):
     def batches(self, setting: Setting) -> Batches:
         """Random rows, the same for every contender."""
         rng = np.random.default_rng(1)
-        rows = setting.batch_size * self.max_steps
+        rows = setting.batch_size * 2 * self.steps(setting.batch_size)
         return Batches(
             ids=_random_ids(rng, rows, self.shape.vocabulary_sizes),
             dense=rng.standard_normal(

@@ -36,6 +36,12 @@ class Estimate(_Model):
     low: float
     high: float
 
+    @property
+    def half_width(self) -> float:
+        """The wider half of the interval, relative to the median."""
+        half = max(self.high - self.median, self.median - self.low)
+        return half / self.median
+
 
 class Timing(_Model):
     """Repeated measurements of one thing.
@@ -90,10 +96,13 @@ class Limits(_Model):
         operations_per_second: best rate of a large matrix product in the
             precision of the cell.
         bytes_per_second: best rate of reading and writing a large array.
+        samples: seconds of each `"product"` and each `"copy"`, one of both
+            per round: they tell how busy the machine was.
     """
 
     operations_per_second: Positive
     bytes_per_second: Positive
+    samples: dict[str, Samples] = {}
 
     def seconds(self, cost: Cost) -> float:
         """Shortest time for a step: the slower of arithmetic and memory.
@@ -244,7 +253,8 @@ class Results(_Model):
         suite: `"quick"`, `"full"` or the name of a configuration file.
         plan: everything that was asked for; the same plan on the same
             machine and code can be resumed.
-        complete: whether every cell of the plan has its row.
+        finished: the workloads and models whose cells all have their rows.
+        complete: whether these are all that the plan names.
         seconds: time spent so far.
         matmul_precision: of float32 products on an accelerator.
         environment: machine and software.
@@ -255,6 +265,7 @@ class Results(_Model):
     created: datetime.datetime
     suite: str
     plan: dict[str, Any] = {}
+    finished: list[str] = []
     complete: bool = True
     seconds: float
     matmul_precision: str

@@ -6,298 +6,219 @@ of them computes at any time.
 """
 
 import datetime
+import itertools
 import os
 import platform
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import psutil
 
-from benchmarks import statistics
+from benchmarks import workload
 from benchmarks.child import CellFailed, Child
-from benchmarks.results import (
-    Cell,
-    Environment,
-    Measurement,
-    Results,
-    Rival,
-    Status,
-    Timing,
-)
-from benchmarks.worker import NATIVE, OURS, relative_error
+from benchmarks.job import Job
+from benchmarks.judge import Outcome, judge
+from benchmarks.plan import Key, Plan
+from benchmarks.results import Cell, Environment, Results
 from keras_multi import backend
 from keras_multi.info import versions
 
-# Relative differences that rounding to these types explains. The products of
-# a cross network multiply the rounding of each factor.
-LOW_PRECISION_TOLERANCE = {
-    "mixed_bfloat16": 5e-2,
-    "bfloat16": 5e-2,
-    "mixed_float16": 1e-2,
-}
-MODES = {
-    "jax": ("xla",),
-    "torch": ("eager", "compile"),
-    "tensorflow": ("xla", "graph"),
-}
+Tick = Callable[[str, float], None]
+Save = Callable[[Results], None]
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What to run.
-
-    Attributes:
-        suite: `"quick"` takes the default mode of each backend, `"full"`
-            all of them and more rounds.
-        workloads: names of workloads.
-        backends: names of installed backends; the first is the reference.
-        precisions: Keras dtype policies.
-        matmul_precision: see `keras_multi.backend.set_matmul_precision`.
-        time_limit: seconds that a cell may compute.
-    """
-
-    suite: str
-    workloads: tuple[str, ...]
-    backends: tuple[str, ...]
-    precisions: tuple[str, ...]
-    matmul_precision: str = "float32"
-    time_limit: float = 600.0
-
-    @property
-    def rounds(self) -> int:
-        """Samples of each contender."""
-        return 9 if self.suite == "quick" else 21
-
-    @property
-    def sample_seconds(self) -> float:
-        """Wanted length of a sample."""
-        return 0.1 if self.suite == "quick" else 0.5
-
-    def cells(self, workload: str) -> list[tuple[str, str, str]]:
-        """Backend, precision and mode of each cell of a workload."""
-        return [
-            (name, precision, mode)
-            for precision in self.precisions
-            for name in self.backends
-            for mode in MODES[name][: 1 if self.suite == "quick" else None]
-        ]
-
-    @property
-    def ticks(self) -> int:
-        """Number of steps of the progress bar."""
-        per_cell = 3 + self.rounds
-        return sum(len(self.cells(w)) for w in self.workloads) * per_cell
-
-
-Tick = Callable[[str, int], None]
+MEMORY_SHARE = 0.9
+MEMORY_OF_A_CELL = 2 * 2**30
 
 
 class _Running:
     """A cell whose process is alive, or that failed."""
 
-    def __init__(
-        self, plan: Plan, workload: str, key: tuple[str, str, str]
-    ) -> None:
-        self.plan, self.workload, self.key = plan, workload, key
+    def __init__(self, plan: Plan, job: Job) -> None:
+        self.outcome = Outcome(job.label, job.key)
+        self.name = " ".join(job.key)
         self.left = plan.time_limit
-        self.failure = ""
-        self.device: dict[str, Any] = {}
-        self.memory: dict[str, Any] = {}
-        self.races: list[dict[str, Any]] = []
-        seconds = str(plan.sample_seconds)
-        self.child = Child(
-            [workload, *key, plan.matmul_precision, seconds], key[0]
-        )
+        self.settled = False
+        free = psutil.virtual_memory().available
+        self.child = Child(job, plan.memory_limit or int(MEMORY_SHARE * free))
 
-    def ask(self, command: str | None) -> Any:
+    def ask(self, command: str | None) -> dict[str, Any]:
         """Sends a command and waits; a failure is kept, not raised."""
-        if self.failure:
-            return None
+        if self.outcome.failure:
+            return {}
         start = time.monotonic()
         try:
             if command is not None:
                 self.child.say(command)
-            return self.child.answer(self.left)
+            answer: dict[str, Any] = self.child.answer(self.left)
+            return answer
         except CellFailed as error:
-            self.failure = str(error)
-            return None
+            self.outcome.failure = str(error)
+            return {}
         finally:
             self.left -= time.monotonic() - start
 
+    def take_round(self) -> None:
+        """Takes a sample of everything that is not measured well enough."""
+        if not self.settled:
+            self.settled = self.ask("round").get("settled", True)
 
-def run(plan: Plan, tick: Tick) -> Results:
+
+def run(
+    plan: Plan, tick: Tick, save: Save, earlier: Results | None = None
+) -> Results:
     """Runs all cells of a plan.
 
     Args:
         plan: what to run.
-        tick: called with a line on what is done now and the number of steps
-            of `plan.ticks` that were finished.
+        tick: called with a line on what is done now and the number of
+            workloads that were finished, a fraction for one under way.
+        save: called with the results so far after each workload.
+        earlier: what an interrupted run of the same plan had finished, see
+            `resumable`. Its cells are not run again.
 
     Returns:
         The results; a cell that died is a row that says why.
     """
     start = time.monotonic()
-    cells: list[Cell] = []
-    accelerators: set[str] = set()
-    for workload in plan.workloads:
-        running = _run_workload(plan, workload, tick)
-        accelerators |= {
-            cell.device["name"]
-            for cell in running
-            if cell.device.get("kind", "cpu") != "cpu"
-        }
-        cells += _judge(running)
-    return Results(
+    results = earlier or Results(
         created=datetime.datetime.now(datetime.UTC),
         suite=plan.suite,
-        seconds=time.monotonic() - start,
+        plan=plan.model_dump(mode="json"),
+        complete=False,
+        seconds=0.0,
         matmul_precision=plan.matmul_precision,
-        environment=environment(", ".join(sorted(accelerators)) or None),
-        cells=cells,
+        environment=environment(plan),
+        cells=[],
+    )
+    spent = results.seconds
+    for subject in plan.subjects:
+        label = workload.label(subject)
+        if label in results.finished:
+            continue
+        done = len(results.finished)
+        outcomes = _run_workload(plan, subject, _part(tick, done, 1))
+        finished = [*results.finished, label]
+        results = results.model_copy(
+            update={
+                "cells": results.cells + judge(outcomes),
+                "finished": finished,
+                "complete": len(finished) == len(plan.subjects),
+                "seconds": spent + time.monotonic() - start,
+                "environment": _completed(results.environment, outcomes),
+            }
+        )
+        save(results)
+    return results
+
+
+def _part(tick: Tick, start: float, size: float) -> Tick:
+    """Progress within a part, told as progress of the whole."""
+    return lambda text, share: tick(text, start + size * share)
+
+
+def resumable(results: Results, plan: Plan) -> bool:
+    """Whether a run was interrupted that `run` can go on with.
+
+    It must be of the same plan, machine and software.
+
+    Args:
+        results: what an earlier run saved.
+        plan: what is to run now.
+    """
+    now = environment(plan)
+    return (
+        not results.complete
+        and results.plan == plan.model_dump(mode="json")
+        and all(
+            getattr(results.environment, name) == getattr(now, name)
+            for name in ("processor", "cores", "packages", "commit")
+        )
     )
 
 
-def _run_workload(plan: Plan, workload: str, tick: Tick) -> list[_Running]:
-    """Runs the cells of a workload side by side, in turns."""
-    running: list[_Running] = []
-    try:
-        for key in plan.cells(workload):
-            running.append(_Running(plan, workload, key))
-        # The frameworks load side by side; nothing is timed yet.
-        for cell in running:
-            cell.device = cell.ask(None) or {}
-            tick(f"{workload}: starting {' '.join(cell.key)}", 1)
-        for cell in running:
-            tick(f"{workload}: compiling {' '.join(cell.key)}", 0)
-            cell.memory = cell.ask("setup") or {}
-            tick(f"{workload}: compiling {' '.join(cell.key)}", 1)
-        for number in range(plan.rounds):
-            first = number % len(running)
-            for cell in running[first:] + running[:first]:
-                cell.ask("round")
-                tick(f"{workload}: round {number + 1} of {plan.rounds}", 1)
-        for cell in running:
-            cell.races = cell.ask("finish") or []
-            tick(f"{workload}: finished", 1)
-    finally:
-        for cell in running:
-            cell.child.kill()
-    return running
+def _run_workload(plan: Plan, subject: str, tick: Tick) -> list[Outcome]:
+    """Runs the cells of a workload, as many at a time as memory allows."""
+    free = psutil.virtual_memory().available
+    at_once = max(1, free // MEMORY_OF_A_CELL)
+    cells = plan.cells()
+    groups = [
+        cells[first : first + at_once]
+        for first in range(0, len(cells), at_once)
+    ]
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights.npz"
+        for group in groups:
+            done = len(outcomes) / len(cells)
+            part = len(group) / len(cells)
+            jobs = [_job(plan, subject, key, weights) for key in group]
+            outcomes += _run_side_by_side(plan, jobs, _part(tick, done, part))
+    return outcomes
 
 
-def _judge(running: list[_Running]) -> list[Cell]:
-    """Compares outputs with the reference cell's and drops wrong cells.
-
-    The reference is the first float32 cell that ran; if there is none, the
-    first cell that ran.
-    """
-    done = [cell for cell in running if not cell.failure]
-    exact = [cell for cell in done if cell.key[1] == "float32"]
-    references = (exact or done)[:1]
-    cells = []
-    for cell in running:
-        if cell.failure:
-            cells.append(_cell(cell, "failed", cell.failure))
-            continue
-        measurements = [
-            _measurement(race, reference)
-            for race, reference in zip(
-                cell.races, references[0].races, strict=True
-            )
-        ]
-        wrong = [
-            reason
-            for race, measurement in zip(cell.races, measurements, strict=True)
-            if (reason := _wrong(race, measurement, cell.key[1]))
-        ]
-        status: Status = "wrong" if wrong else "ok"
-        cells.append(_cell(cell, status, "; ".join(wrong), measurements))
-    return cells
-
-
-def _cell(
-    running: _Running,
-    status: Status,
-    reason: str,
-    measurements: list[Measurement] | None = None,
-) -> Cell:
-    name, precision, mode = running.key
-    return Cell(
-        workload=running.workload,
+def _job(plan: Plan, subject: str, key: Key, weights: Path) -> Job:
+    name, precision, mode = key
+    return Job(
+        subject=subject,
+        label=workload.label(subject),
         backend=name,
         precision=precision,
         mode=mode,
-        status=status,
-        reason=reason,
-        measurements=measurements or [],
-        peak_memory_bytes=running.memory.get("process"),
-        peak_device_bytes=running.memory.get("device"),
+        batch_sizes=plan.batch_sizes,
+        matmul_precision=plan.matmul_precision,
+        affinity=plan.affinity,
+        target=plan.target,
+        rounds=plan.rounds,
+        weights=weights,
     )
 
 
-def _measurement(
-    race: dict[str, Any], reference: dict[str, Any]
-) -> Measurement:
-    ours = race["samples"][OURS]
-    rivals = {
-        name: Rival(
-            timing=_timing(samples, race["steps"]),
-            ratio=statistics.ratio_interval(ours, samples),
-            error=race["errors"][name],
-        )
-        for name, samples in race["samples"].items()
-        if name != OURS
-    }
-    timing = _timing(ours, race["steps"])
-    steady = race["output_steps"] * timing.seconds.median
-    return Measurement(
-        batch_size=race["batch_size"],
-        unit=race["unit"],
-        work=race["work"],
-        compile_seconds=max(0.0, race["first_seconds"] - steady),
-        timing=timing,
-        parity_error=relative_error(
-            np.array(race["output"]), np.array(reference["output"])
-        ),
-        native=rivals.pop(NATIVE, None),
-        peers=rivals,
-    )
+def _run_side_by_side(plan: Plan, jobs: list[Job], tick: Tick) -> list[Outcome]:
+    """Keeps some cells alive together and lets them compute in turns."""
+    running: list[_Running] = []
+    label = jobs[0].label
+    try:
+        for job in jobs:
+            running.append(_Running(plan, job))
+        # The frameworks load side by side; nothing is timed yet.
+        for cell in running:
+            tick(f"{label}: starting {cell.name}", 0.0)
+            cell.outcome.device = cell.ask(None)
+        for number, cell in enumerate(running):
+            tick(
+                f"{label}: compiling {cell.name}",
+                0.1 + 0.3 * number / len(running),
+            )
+            cell.ask("setup")
+        start = time.monotonic()
+        for number in itertools.count(1):
+            first = number % len(running)
+            for cell in running[first:] + running[:first]:
+                cell.take_round()
+            spent = (time.monotonic() - start) / plan.budget
+            share = min(number / plan.rounds, 1) * min(max(spent, 0.1), 1)
+            tick(f"{label}: round {number}", 0.4 + 0.6 * share)
+            settled = all(cell.settled for cell in running)
+            if settled or (number >= plan.rounds and spent >= 1):
+                break
+        for cell in running:
+            cell.outcome.found = cell.ask("finish")
+    finally:
+        for cell in running:
+            cell.child.kill()
+    return [cell.outcome for cell in running]
 
 
-def _timing(samples: list[float], steps: int) -> Timing:
-    return Timing(
-        samples=samples,
-        steps=steps,
-        seconds=statistics.median_interval(samples),
-    )
-
-
-def _wrong(
-    race: dict[str, Any], measurement: Measurement, precision: str
-) -> str:
-    """Says what is wrong with an output, or nothing."""
-    tolerance = LOW_PRECISION_TOLERANCE.get(precision, race["tolerance"])
-    errors = {"the reference cell": measurement.parity_error, **race["errors"]}
-    return "; ".join(
-        f"batch {measurement.batch_size}: output differs from {name} by "
-        f"{error:.1e}, more than {tolerance:.0e}"
-        for name, error in errors.items()
-        if not error <= tolerance
-    )
-
-
-def environment(accelerator: str | None) -> Environment:
+def environment(plan: Plan) -> Environment:
     """Describes the machine without importing a framework here.
 
     Args:
-        accelerator: what the cells computed on, if it was no CPU.
+        plan: what is to run on it.
     """
-    import psutil
-
     frequency = psutil.cpu_freq()
     return Environment(
         platform=platform.platform(),
@@ -305,12 +226,27 @@ def environment(accelerator: str | None) -> Environment:
         processor=backend.cpu_name(),
         processor_mhz=frequency.current if frequency else None,
         cores=os.cpu_count() or 1,
-        affinity=sorted(os.sched_getaffinity(0)),
+        affinity=list(plan.affinity or backend.cores()),
         memory_bytes=psutil.virtual_memory().total,
-        accelerator=accelerator,
+        accelerator=None,
         packages=versions(),
         commit=_commit(),
     )
+
+
+def _completed(
+    environment: Environment, outcomes: list[Outcome]
+) -> Environment:
+    """Adds what only the cells could tell."""
+    found: dict[str, Any] = {}
+    for cell in outcomes:
+        if cell.device.get("kind", "cpu") != "cpu":
+            found["accelerator"] = cell.device["name"]
+            found["accelerator_driver"] = cell.device["driver"]
+            found["accelerator_mhz"] = cell.device["mhz"]
+        if cell.found.get("energy"):
+            found["energy"] = cell.found["energy"]
+    return environment.model_copy(update=found)
 
 
 def _commit() -> str | None:

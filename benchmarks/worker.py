@@ -4,8 +4,7 @@ The runner writes one word a line to standard input: `setup`, then `round` any
 number of times, then `finish`. Each is answered by one line of JSON on
 standard output. Everything that a framework prints goes to standard error.
 
-Started by the runner as `python -m benchmarks.worker WORKLOAD BACKEND
-PRECISION MODE MATMUL_PRECISION SAMPLE_SECONDS`.
+Started by the runner as `python -m benchmarks.worker JOB`, a `Job` in JSON.
 """
 
 import json
@@ -18,7 +17,12 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from benchmarks.workload import Contender, Setting, Workload, load
+from benchmarks import workload as finding
+from benchmarks.energy import Meter
+from benchmarks.job import Job
+from benchmarks.limits import Limiter
+from benchmarks.workload import Contender, Setting, Workload
+from keras_multi.errors import KerasMultiError
 
 WARM_UPS = 2
 OURS, NATIVE = "keras", "native"
@@ -26,22 +30,43 @@ OURS, NATIVE = "keras", "native"
 
 @dataclass
 class Race:
-    """The contenders at one batch size, and their samples.
+    """The contenders of a workload at one batch size, and their samples.
 
     Attributes:
+        workload: what they do.
+        setting: how they do it.
+        contenders: by name; the Keras model is `OURS`.
         steps: steps of one sample.
+        output: what the Keras model gave at the start.
         first_seconds: time of the first call of the Keras model.
+        memory: peak memory of the process and its device when the Keras
+            model had been warmed up and no rival was there.
         samples: seconds per step, by contender.
         errors: relative difference of each rival's output from ours.
+        joules: energy that our samples took, where the machine tells.
     """
 
+    workload: Workload
     setting: Setting
     contenders: dict[str, Contender]
+    steps: int
     output: np.ndarray
     first_seconds: float
-    steps: int = 1
+    memory: dict[str, Any] = field(default_factory=dict)
     samples: dict[str, list[float]] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
+    joules: float = 0.0
+
+    def settled(self, job: Job) -> bool:
+        """Whether the median is known as well as the job wants it."""
+        samples = self.samples[OURS]
+        if len(samples) < job.rounds:
+            return False
+        # SciPy comes after peak memory was read.
+        from benchmarks import statistics
+
+        seconds = statistics.median_interval(samples)
+        return seconds.half_width <= job.target
 
 
 def relative_error(output: np.ndarray, reference: np.ndarray) -> float:
@@ -59,29 +84,23 @@ def seconds_per_step(contender: Contender, steps: int) -> float:
     return (time.perf_counter() - start) / steps
 
 
-def set_up_ours(
-    workload: Workload, setting: Setting, sample_seconds: float
-) -> Race:
-    """Builds, compiles, calibrates and warms up the Keras model."""
+def set_up_ours(workload: Workload, setting: Setting) -> Race:
+    """Builds, compiles and warms up the Keras model."""
     ours = workload.build(setting)
     start = time.perf_counter()
     output = ours.output()
     first_seconds = time.perf_counter() - start
-    race = Race(setting, {OURS: ours}, output, first_seconds)
-    while (
-        race.steps < workload.max_steps
-        and seconds_per_step(ours, race.steps) * race.steps < sample_seconds
-    ):
-        race.steps = min(2 * race.steps, workload.max_steps)
-    _warm_up(ours, race.steps)
+    steps = workload.steps(setting.batch_size)
+    race = Race(workload, setting, {OURS: ours}, steps, output, first_seconds)
+    _warm_up(ours, steps)
     race.samples[OURS] = []
     return race
 
 
-def set_up_rivals(workload: Workload, race: Race) -> None:
+def set_up_rivals(race: Race) -> None:
     """Builds the others, compares their outputs and warms them up."""
-    rivals = dict(workload.peers(race.setting))
-    if native := workload.native(race.setting):
+    rivals = dict(race.workload.peers(race.setting))
+    if native := race.workload.native(race.setting):
         rivals[NATIVE] = native
     for name, rival in rivals.items():
         race.errors[name] = relative_error(rival.output(), race.output)
@@ -95,73 +114,115 @@ def _warm_up(contender: Contender, steps: int) -> None:
         contender.run(steps)
 
 
-def take_round(race: Race, number: int) -> None:
+def take_round(race: Race, meter: Meter) -> None:
     """Takes one sample of each contender; who starts changes by the round.
 
     Other processes have just run, so where steps are short one goes
     uncounted, to bring the caches back.
     """
     names = list(race.contenders)
-    first = number % len(names)
+    first = len(race.samples[OURS]) % len(names)
     if race.steps > 1:
         race.contenders[names[first]].run(1)
     for name in names[first:] + names[:first]:
+        before = meter.joules()
         seconds = seconds_per_step(race.contenders[name], race.steps)
         race.samples[name].append(seconds)
+        if name == OURS and before is not None:
+            race.joules += (meter.joules() or before) - before
 
 
-def describe(race: Race, workload: Workload) -> dict[str, Any]:
+def describe(race: Race, meter: Meter) -> dict[str, Any]:
     """What the runner needs of a race."""
+    batch_size = race.setting.batch_size
+    cost = race.workload.cost(batch_size)
+    steps = race.steps * len(race.samples[OURS])
     return {
-        "batch_size": race.setting.batch_size,
-        "unit": workload.unit,
-        "work": workload.work(race.setting.batch_size),
+        "workload": race.workload.name,
+        "batch_size": batch_size,
+        "unit": race.workload.unit,
+        "work": race.workload.work(batch_size),
         "steps": race.steps,
         "first_seconds": race.first_seconds,
-        "output_steps": workload.output_steps,
-        "tolerance": workload.tolerance,
+        "output_steps": race.workload.output_steps,
+        "tolerance": race.workload.tolerance,
         "output": race.output.tolist(),
+        "unjudged": race.contenders[OURS].unjudged,
         "samples": race.samples,
         "errors": race.errors,
+        "cost": cost.model_dump() if cost else None,
+        "joules": race.joules / steps if meter.source else None,
+        "memory": race.memory,
     }
 
 
-def serve(arguments: list[str], answers: TextIO) -> None:
-    """Answers the runner until it says `finish`."""
-    name, backend_name, precision, mode, matmul_precision, seconds = arguments
+def _workloads(job: Job) -> list[Workload]:
+    if not finding.is_model(job.subject):
+        workload = finding.load(job.subject)
+        workload.name = job.label
+        return [workload]
+    from benchmarks import model
+
+    return model.workloads(job.subject, job.label, job.precision, job.weights)
+
+
+def set_up(job: Job) -> list[Race]:
+    """Makes the races of a cell.
+
+    Peak memory is read before the rivals are there.
+    """
     from keras_multi import backend
 
-    backend.select(backend_name)
-    backend.set_matmul_precision(matmul_precision)
+    races = []
+    for workload in _workloads(job):
+        for size in job.batch_sizes or workload.batch_sizes:
+            setting = Setting(size, job.precision, job.mode)
+            races.append(set_up_ours(workload, setting))
+            races[-1].memory = backend.peak_memory()._asdict()
+    for race in races:
+        set_up_rivals(race)
+    return races
+
+
+def serve(job: Job, answers: TextIO) -> None:
+    """Answers the runner until it says `finish`."""
+    from keras_multi import backend
+
+    if job.affinity:
+        backend.set_affinity(job.affinity)
+    backend.select(job.backend)
+    backend.set_matmul_precision(job.matmul_precision)
     backend.seed(0)
-    workload = load(name)
 
     def answer(content: Any) -> None:
         print(json.dumps(content), file=answers, flush=True)
 
-    answer(backend.device()._asdict())
+    answer(backend.device()._asdict() | backend.accelerator_details()._asdict())
+    meter = Meter()
     races: list[Race] = []
-    rounds = 0
+    limiter: Limiter | None = None
     for line in sys.stdin:
         command = line.strip()
         if command == "setup":
-            races = [
-                set_up_ours(
-                    workload, Setting(size, precision, mode), float(seconds)
-                )
-                for size in workload.batch_sizes
-            ]
-            memory = backend.peak_memory()
-            for race in races:
-                set_up_rivals(workload, race)
-            answer(memory._asdict())
+            races = set_up(job)
+            limiter = Limiter(job.precision)
+            answer({})
         elif command == "round":
             for race in races:
-                take_round(race, rounds)
-            rounds += 1
-            answer({})
+                if not race.settled(job):
+                    take_round(race, meter)
+            assert limiter is not None
+            limiter.sample()
+            answer({"settled": all(race.settled(job) for race in races)})
         elif command == "finish":
-            answer([describe(race, workload) for race in races])
+            limits = limiter.limits() if limiter else None
+            answer(
+                {
+                    "races": [describe(race, meter) for race in races],
+                    "limits": limits.model_dump() if limits else None,
+                    "energy": meter.source,
+                }
+            )
             return
 
 
@@ -169,7 +230,11 @@ def main() -> None:
     """Keeps standard output for the answers alone."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)
-        serve(sys.argv[1:], answers)
+        try:
+            serve(Job.model_validate_json(sys.argv[1]), answers)
+        except KerasMultiError as error:
+            print(error, file=sys.stderr)
+            sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

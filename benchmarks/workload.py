@@ -5,11 +5,14 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks import workloads
+from benchmarks.results import Cost
 from keras_multi.errors import UsageError
+from keras_multi.portability import source
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,13 @@ class Setting:
 
 
 class Contender(ABC):
-    """Code that does the work of a workload and can be timed."""
+    """Code that does the work of a workload and can be timed.
+
+    Attributes:
+        unjudged: why its output cannot be compared, or nothing.
+    """
+
+    unjudged: str = ""
 
     @abstractmethod
     def output(self) -> np.ndarray:
@@ -50,22 +59,34 @@ class Workload(ABC):
     """A piece of work, the same on every backend.
 
     Attributes:
+        name: what the results call it; the harness sets it.
         batch_sizes: the batch sizes that are measured.
         unit: what `work` counts.
         output_steps: how many steps `Contender.output` does.
         tolerance: largest relative difference of outputs in float32.
-        max_steps: largest number of steps `Contender.run` can be asked for.
     """
 
+    name: str = ""
     batch_sizes: tuple[int, ...]
     unit: str = "examples"
     output_steps: int = 1
     tolerance: float = 1e-4
-    max_steps: int = 64
 
     def work(self, batch_size: int) -> float:
         """Units of work per step."""
         return batch_size
+
+    def steps(self, batch_size: int) -> int:
+        """Steps of one sample.
+
+        A call such as `Model.fit` costs something however few its steps
+        are, so all backends and all runs must do equally many.
+        """
+        return 16
+
+    def cost(self, batch_size: int) -> Cost | None:
+        """What a step has to do at least, where it is known."""
+        return None
 
     @abstractmethod
     def build(self, setting: Setting) -> Contender:
@@ -115,10 +136,11 @@ def load(name: str) -> Workload:
     """Imports a workload.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`, or the path of a Python file with a
+            `WORKLOAD`.
 
     Raises:
-        UsageError: if there is none of this name.
+        UsageError: if there is none of this name, or its file has none.
 
     Example:
         >>> from benchmarks import workload
@@ -126,14 +148,45 @@ def load(name: str) -> Workload:
         (256, 4096)
     """
     check(name)
-    module = importlib.import_module(f"{workloads.__name__}.{name}")
-    made: Workload = module.WORKLOAD
-    return made
+    module = (
+        source.load_file(Path(name))
+        if name.endswith(".py")
+        else importlib.import_module(f"{workloads.__name__}.{name}")
+    )
+    found = getattr(module, "WORKLOAD", None)
+    if not isinstance(found, Workload):
+        raise UsageError(
+            f"{name!r} needs a WORKLOAD, an instance of "
+            f"benchmarks.workload.Workload. Received: {found!r}"
+        )
+    return found
 
 
 def check(name: str) -> None:
     """Raises a UsageError if there is no workload of this name."""
-    if name not in names():
+    if name.endswith(".py"):
+        if not Path(name).is_file():
+            raise UsageError(f"there is no workload file {name!r}")
+    elif name not in names():
         raise UsageError(
-            f"unknown workload {name!r}; choose one of {', '.join(names())}"
+            f"unknown workload {name!r}; choose one of {', '.join(names())}, "
+            "or name a file that ends in .py"
         )
+
+
+def label(subject: str) -> str:
+    """The name of a workload or model in the results.
+
+    Example:
+        >>> from benchmarks import workload
+        >>> workload.label("mine/cnn.py:build"), workload.label("mine/w.py")
+        ('cnn.py:build', 'w')
+    """
+    if is_model(subject):
+        return Path(subject).name
+    return Path(subject).stem
+
+
+def is_model(subject: str) -> bool:
+    """Whether a subject is a user's model, `FILE.py:FUNCTION`."""
+    return ".py:" in subject

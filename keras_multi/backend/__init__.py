@@ -27,10 +27,13 @@ __all__ = [
     "BACKENDS",
     "MATMUL_PRECISIONS",
     "PRECISIONS",
+    "AcceleratorDetails",
     "Device",
     "PeakMemory",
+    "accelerator_details",
     "available",
     "configured",
+    "cores",
     "cpu_name",
     "device",
     "framework",
@@ -41,6 +44,7 @@ __all__ = [
     "require",
     "seed",
     "select",
+    "set_affinity",
     "set_matmul_precision",
     "set_threads",
     "synchronize",
@@ -61,6 +65,18 @@ class Device(NamedTuple):
     kind: str
     name: str
     memory_bytes: int
+
+
+class AcceleratorDetails(NamedTuple):
+    """What runs the accelerator.
+
+    Attributes:
+        driver: version of its driver.
+        mhz: its highest clock.
+    """
+
+    driver: str | None
+    mhz: float | None
 
 
 class PeakMemory(NamedTuple):
@@ -186,6 +202,26 @@ def device() -> Device:
 
         return Device("cpu", cpu_name(), psutil.virtual_memory().total)
     return Device(kind, device_name, memory)
+
+
+def accelerator_details() -> AcceleratorDetails:
+    """Tells driver and clock of the accelerator, where NVML knows them.
+
+    Needs the package `pynvml`; without it, or without an NVIDIA
+    accelerator, both are `None`.
+    """
+    if importlib.util.find_spec("pynvml") is None:
+        return AcceleratorDetails(None, None)
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        first = pynvml.nvmlDeviceGetHandleByIndex(0)
+        clock = pynvml.nvmlDeviceGetMaxClockInfo(first, pynvml.NVML_CLOCK_SM)
+        driver = pynvml.nvmlSystemGetDriverVersion()
+    except pynvml.NVMLError:
+        return AcceleratorDetails(None, None)
+    return AcceleratorDetails(str(driver), float(clock))
 
 
 def synchronize(x: Any = None) -> Any:
@@ -324,25 +360,47 @@ def set_matmul_precision(precision: str) -> None:
     framework().set_matmul_precision(precision)
 
 
+def cores() -> tuple[int, ...]:
+    """Numbers of the CPU cores that this process may compute on."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
 def threads() -> int:
     """Tells how many CPU cores this process may compute on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(cores())
 
 
 def set_threads(count: int) -> None:
     """Confines this process to some CPU cores, alike on every backend.
 
-    It sets the processor affinity, from which each framework sizes its
-    thread pools when it starts. Call it before Keras is first imported.
-
     Args:
-        count: number of cores, at least 1.
+        count: number of cores, at least 1; the first ones are taken.
 
     Raises:
-        UsageError: if `count` is not in the range of the cores here, if Keras
-            is imported already, or if the system has no processor affinity.
+        UsageError: as `set_affinity`, or if there are not so many cores.
+    """
+    if not 1 <= count <= threads():
+        raise UsageError(
+            f"threads must lie in [1, {threads()}] here. Received: {count}"
+        )
+    set_affinity(cores()[:count])
+
+
+def set_affinity(chosen: Sequence[int]) -> None:
+    """Confines this process to the given CPU cores.
+
+    Each framework sizes its thread pools by the processor affinity when it
+    starts, so call this before Keras is first imported.
+
+    Args:
+        chosen: numbers of cores, some of `cores()`.
+
+    Raises:
+        UsageError: if one is not there or named twice, if none is given, if
+            Keras is imported already, or if the system has no processor
+            affinity.
     """
     if not hasattr(os, "sched_setaffinity"):
         raise UsageError(
@@ -350,13 +408,19 @@ def set_threads(count: int) -> None:
             "processor affinity"
         )
     if "keras" in sys.modules:
-        raise UsageError("set_threads must be called before Keras is imported")
-    cores = sorted(os.sched_getaffinity(0))
-    if not 1 <= count <= len(cores):
         raise UsageError(
-            f"threads must lie in [1, {len(cores)}] here. Received: {count}"
+            "threads and affinity must be set before Keras is imported"
         )
-    os.sched_setaffinity(0, cores[:count])
+    if not chosen or not set(chosen) <= set(cores()):
+        raise UsageError(
+            f"affinity takes one or more cores of {list(cores())}. "
+            f"Received: {list(chosen)}"
+        )
+    if len(set(chosen)) < len(chosen):
+        raise UsageError(
+            f"affinity names a core twice. Received: {list(chosen)}"
+        )
+    os.sched_setaffinity(0, chosen)
 
 
 def _is_installed(backend: str) -> bool:

@@ -34,7 +34,10 @@ def turned_off(model: keras.Model) -> Iterator[list[str]]:
     rest = []
     for layer in model._flatten_layers():
         own = vars(layer)
-        rates = [name for name in _RATES if isinstance(own.get(name), float)]
+        ours = type(layer).__module__.startswith("keras.") or _draws(layer)
+        rates = [
+            name for name in _RATES if ours and isinstance(own.get(name), float)
+        ]
         for name in rates:
             saved.append((layer, name, own[name]))
             setattr(layer, name, 0)

@@ -1,13 +1,6 @@
-"""A user's model: found in a file, built, and given data to run on."""
+"""A user's model: built, and given data to run on."""
 
-import importlib.util
-import inspect
-import sys
-import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import keras
@@ -16,8 +9,7 @@ from keras import tree
 
 from keras_multi.errors import UsageError
 from keras_multi.portability import synthetic
-
-BuildFunction = Callable[[], Any]
+from keras_multi.portability.source import BuildFunction, where
 
 
 @dataclass(frozen=True)
@@ -39,58 +31,6 @@ class Subject:
     def rows(self, count: int) -> tuple[Any, Any]:
         """Inputs and targets with `count` rows; the examples come again."""
         return _repeated(self.inputs, count), _repeated(self.targets, count)
-
-
-def find(reference: str) -> BuildFunction:
-    """Imports the function that a command line names.
-
-    Args:
-        reference: `FILE.py:FUNCTION`. The file may import its neighbours.
-
-    Returns:
-        The function, which takes no argument.
-
-    Raises:
-        UsageError: if the file or the function is not there, or the file
-            cannot be imported; the message says why, with the line.
-
-    Example:
-        >>> from keras_multi.portability import subject
-        >>> build = subject.find("my_model.py:build")  # doctest: +SKIP
-    """
-    path, name = split(reference)
-    module = _import(path)
-    function = getattr(module, name, None)
-    if not callable(function):
-        found = ", ".join(
-            n
-            for n, f in vars(module).items()
-            if inspect.isfunction(f) and f.__module__ == module.__name__
-        )
-        raise UsageError(
-            f"{str(path)!r} has no function {name!r}; "
-            f"it has {found or 'no function'}"
-        )
-    function_found: BuildFunction = function
-    return function_found
-
-
-def split(reference: str) -> tuple[Path, str]:
-    """Takes `FILE.py:FUNCTION` apart.
-
-    Raises:
-        UsageError: if it is not of this form, or there is no such file.
-    """
-    file, colon, name = reference.rpartition(":")
-    if not (colon and file.endswith(".py") and name.isidentifier()):
-        raise UsageError(
-            "a model is named FILE.py:FUNCTION, such as my_model.py:build. "
-            f"Received: {reference}"
-        )
-    path = Path(file)
-    if not path.is_file():
-        raise UsageError(f"there is no file {file!r}")
-    return path, name
 
 
 def make(
@@ -136,7 +76,7 @@ def make(
     except Exception as error:
         raise UsageError(
             f"the model of {name} cannot be called on inputs of shape "
-            f"{_shapes(inputs)}: {_where(error)}"
+            f"{_shapes(inputs)}: {where(error)}"
         ) from error
     if targets is not None and not model.compiled:
         synthetic.compile_for(model, outputs, targets)
@@ -149,7 +89,7 @@ def _call(build: BuildFunction, name: str) -> tuple[keras.Model, Any, Any]:
     try:
         made = build()
     except Exception as error:
-        raise UsageError(f"{name} raised {_where(error)}") from error
+        raise UsageError(f"{name} raised {where(error)}") from error
     parts = made if isinstance(made, tuple) else (made,)
     if not (1 <= len(parts) <= 3 and isinstance(parts[0], keras.layers.Layer)):
         kinds = ", ".join(type(part).__name__ for part in parts)
@@ -161,41 +101,6 @@ def _call(build: BuildFunction, name: str) -> tuple[keras.Model, Any, Any]:
     if not isinstance(model, keras.Model):
         model = keras.Sequential([model])
     return model, inputs, targets
-
-
-def _import(path: Path) -> ModuleType:
-    name = f"user_model_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise UsageError(
-            f"{str(path)!r} is not Python: line {error.lineno}: {error.msg}"
-        ) from error
-    except Exception as error:
-        raise UsageError(
-            f"importing {str(path)!r} raised {_where(error)}"
-        ) from error
-    return module
-
-
-def _where(error: Exception) -> str:
-    """The error in one line, with the place in the user's code."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "site-packages" not in frame.filename
-        and "keras_multi" not in Path(frame.filename).parts
-        and not frame.filename.startswith("<")
-    ]
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}{place}: {message[:300]}"
 
 
 def _as_array(value: Any) -> np.ndarray:

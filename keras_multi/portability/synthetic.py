@@ -54,18 +54,15 @@ def inputs(model: keras.Model, rows: int) -> Any:
 
 
 def _specification(model: keras.Model) -> Any:
-    try:
-        specification = model.input
-    except (AttributeError, ValueError):
-        specification = None
-    if specification is None:
-        raise UsageError(
-            f"the model {model.name!r} does not tell its inputs; return "
-            "(model, inputs) with an array of examples instead of the model "
-            "alone"
-        )
-    # A dictionary model may list its inputs; its structure has the names.
-    return getattr(model, "_inputs_struct", specification)
+    """The model's symbolic inputs in the structure that it is called with."""
+    functional = getattr(model, "_functional", None) or model
+    if isinstance(functional, keras.Model) and functional.inputs:
+        # Keras flattens `inputs`; this has the names of a dictionary.
+        return functional._inputs_struct
+    raise UsageError(
+        f"the model {model.name!r} does not tell its inputs; return (model, "
+        "inputs) with an array of examples instead of the model alone"
+    )
 
 
 def targets(model: keras.Model, outputs: Any, rows: int) -> Any:

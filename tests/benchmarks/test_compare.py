@@ -146,7 +146,8 @@ def test_warns_where_the_rounds_cannot_show_a_difference(base):
     content = base.model_dump()
     for cell in content["cells"]:
         for measured in cell["measurements"]:
-            del measured["timing"]["samples"][5:]
+            for one in (measured, measured["native"]):
+                del one["timing"]["samples"][5:]
     short = Results.model_validate(content)
     slower = fake.scaled(short, "torch", 3.0)
     rows = compare.compare(short, slower)
@@ -177,3 +178,53 @@ def test_as_dict_is_json(base):
     assert first["verdict"] == "slower"
     assert first["ratio"]["median"] == pytest.approx(1.5)
     assert first["batch_size"] == 256
+
+
+def without_native(run, machine, slower=1.0):
+    """A run whose cells have no baseline, on a machine of some slowness."""
+    content = run.model_dump()
+    for cell in content["cells"]:
+        samples = [machine * x for x in (1.0, 1.01, 0.99)]
+        cell["limits"] = {
+            "operations_per_second": 1e11,
+            "bytes_per_second": 1e10,
+            "samples": {"product": samples, "copy": samples},
+        }
+        for measured in cell["measurements"]:
+            measured["native"] = None
+            timing = measured["timing"]
+            timing["samples"] = [
+                machine * slower * s for s in timing["samples"]
+            ]
+    return Results.model_validate(content)
+
+
+def test_rows_with_a_baseline_are_judged_by_it(base):
+    content = base.model_dump()
+    for cell in content["cells"]:
+        for measured in cell["measurements"]:
+            for one in (measured, measured["native"]):
+                samples = one["timing"]["samples"]
+                one["timing"]["samples"] = [1.3 * s for s in samples]
+    busy = Results.model_validate(content)
+    rows = compare.compare(base, busy)
+    assert {row.against for row in rows if row.ratio} == {"native"}
+    assert {row.verdict for row in rows} == {"same"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "slower", "verdict"),
+    [
+        (1.3, 1.0, "same"),
+        (0.8, 1.0, "same"),
+        (1.3, 1.2, "slower"),
+        (1.0, 1.2, "slower"),
+        (1.0, 0.8, "faster"),
+    ],
+)
+def test_a_slow_machine_is_no_slow_code(base, machine, slower, verdict):
+    rows = compare.compare(
+        without_native(base, 1.0), without_native(base, machine, slower)
+    )
+    assert {row.against for row in rows if row.ratio} == {"clock"}
+    assert {row.verdict for row in rows} == {verdict}

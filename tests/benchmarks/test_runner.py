@@ -6,18 +6,20 @@ import signal
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from benchmarks import runner, workload
+from benchmarks import workload
 from benchmarks.child import CellFailed, Child
+from benchmarks.job import Job
+from benchmarks.judge import Outcome, judge
 from keras_multi.errors import UsageError
 
 
 def race(output, samples=(2.0, 2.0, 2.0), native=(1.0, 1.0, 1.0), error=0.0):
     return {
+        "workload": "w",
         "batch_size": 8,
         "unit": "examples",
         "work": 8,
@@ -26,19 +28,18 @@ def race(output, samples=(2.0, 2.0, 2.0), native=(1.0, 1.0, 1.0), error=0.0):
         "output_steps": 3,
         "tolerance": 1e-4,
         "output": output,
+        "unjudged": "",
         "samples": {"keras": list(samples), "native": list(native)},
         "errors": {"native": error},
+        "cost": None,
+        "joules": None,
+        "memory": {"process": 1, "device": None},
     }
 
 
-def cell(key, output, failure="", **kwargs):
-    return SimpleNamespace(
-        workload="w",
-        key=key,
-        failure=failure,
-        memory={"process": 1, "device": None},
-        races=[race(output, **kwargs)],
-    )
+def outcome(key, output, failure="", **kwargs):
+    found = {"races": [race(output, **kwargs)], "limits": None, "energy": None}
+    return Outcome("w", key, failure, found={} if failure else found)
 
 
 def test_finds_workloads_by_their_files():
@@ -48,7 +49,7 @@ def test_finds_workloads_by_their_files():
 
 
 def test_figures_of_a_cell():
-    (made,) = runner._judge([cell(("jax", "float32", "xla"), [1.0, 2.0])])
+    (made,) = judge([outcome(("jax", "float32", "xla"), [1.0, 2.0])])
     (measurement,) = made.measurements
     assert made.status == "ok"
     assert measurement.compile_seconds == 10.0 - 3 * 2.0
@@ -58,12 +59,12 @@ def test_figures_of_a_cell():
 
 
 def test_wrong_output_gets_no_speed_and_says_why():
-    cells = runner._judge(
+    cells = judge(
         [
-            cell(("torch", "mixed_bfloat16", "eager"), [1.0, 2.04]),
-            cell(("jax", "float32", "xla"), [1.0, 2.0]),
-            cell(("torch", "float32", "eager"), [1.0, 2.04]),
-            cell(("tensorflow", "float32", "xla"), [1.0, 2.0], error=0.5),
+            outcome(("torch", "mixed_bfloat16", "eager"), [1.0, 2.04]),
+            outcome(("jax", "float32", "xla"), [1.0, 2.0]),
+            outcome(("torch", "float32", "eager"), [1.0, 2.04]),
+            outcome(("tensorflow", "float32", "xla"), [1.0, 2.0], error=0.5),
         ]
     )
     assert [c.status for c in cells] == ["ok", "ok", "wrong", "wrong"]
@@ -72,31 +73,46 @@ def test_wrong_output_gets_no_speed_and_says_why():
 
 
 def test_failed_cells_do_not_hinder_others():
-    cells = runner._judge(
+    cells = judge(
         [
-            cell(("jax", "float32", "xla"), [1.0], failure="killed"),
-            cell(("torch", "float32", "eager"), [1.0]),
+            outcome(("jax", "float32", "xla"), [1.0], failure="killed"),
+            outcome(("torch", "float32", "eager"), [1.0]),
         ]
     )
     assert [c.status for c in cells] == ["failed", "ok"]
     assert cells[0].reason == "killed"
 
 
-def test_a_child_that_cannot_start_says_why():
-    child = Child(
-        ["no_such_workload", "jax", "float32", "xla", "float32", "0.1"], "jax"
+def job(subject, tmp_path):
+    return Job(
+        subject=subject,
+        label=subject,
+        backend="jax",
+        precision="float32",
+        mode="xla",
+        weights=tmp_path / "weights.npz",
     )
-    with pytest.raises(CellFailed, match=r"exit code 1: .*no_such_workload"):
+
+
+def test_a_child_that_cannot_start_says_why(tmp_path):
+    child = Child(job("no_such_workload", tmp_path), 2**40)
+    child.answer(60)
+    child.say("setup")
+    with pytest.raises(CellFailed, match=r"exit code 2: .*no_such_workload"):
         child.answer(60)
 
 
-def test_a_child_that_hangs_is_killed():
-    child = Child(
-        ["dcn_predict", "jax", "float32", "xla", "float32", "0.1"], "jax"
-    )
+def test_a_child_that_hangs_is_killed(tmp_path):
+    child = Child(job("dcn_predict", tmp_path), 2**40)
     with pytest.raises(CellFailed, match="time limit"):
         child.answer(0.01)
     assert child._process.poll() == -signal.SIGKILL
+
+
+def test_a_child_that_grows_is_killed(tmp_path):
+    child = Child(job("dcn_predict", tmp_path), 50 * 2**20)
+    with pytest.raises(CellFailed, match=r"out of memory: used 0.* of 0.0 GiB"):
+        child.answer(60)
 
 
 @pytest.mark.slow

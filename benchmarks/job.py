@@ -1,0 +1,45 @@
+"""What the runner asks of the worker of one cell."""
+
+from pathlib import Path
+
+import pydantic
+
+
+class Job(pydantic.BaseModel):
+    """A cell, told to its process as JSON.
+
+    Attributes:
+        subject: name of a workload, path of a workload file, or a user's
+            model.
+        label: what the results call it.
+        backend: its Keras backend.
+        precision: a Keras dtype policy.
+        mode: how the backend runs it.
+        batch_sizes: instead of the workload's own, where not empty.
+        matmul_precision: of float32 products on an accelerator.
+        affinity: the cores that it may use; all where empty.
+        target: relative half width of the median's interval at which a
+            batch size is measured well enough.
+        rounds: least number of samples.
+        weights: file through which the cells of a user's model share their
+            start weights.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True)
+
+    subject: str
+    label: str
+    backend: str
+    precision: str
+    mode: str
+    batch_sizes: tuple[int, ...] = ()
+    matmul_precision: str = "float32"
+    affinity: tuple[int, ...] = ()
+    target: float = 0.02
+    rounds: int = 9
+    weights: Path
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Backend, precision and mode."""
+        return self.backend, self.precision, self.mode

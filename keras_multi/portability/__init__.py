@@ -1,0 +1,1 @@
+"""Does a Keras model do the same on every backend?"""

@@ -1,0 +1,112 @@
+"""The function that builds a user's model, found in a file."""
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from keras_multi.errors import UsageError
+
+BuildFunction = Callable[[], Any]
+
+_OWN = Path(__file__).resolve().parents[1]
+
+
+def find(reference: str) -> BuildFunction:
+    """Imports the function that a command line names.
+
+    Args:
+        reference: `FILE.py:FUNCTION`. The file may import its neighbours.
+
+    Returns:
+        The function, which takes no argument.
+
+    Raises:
+        UsageError: if the file or the function is not there, or the file
+            cannot be imported; the message says why, with the line.
+
+    Example:
+        >>> from keras_multi.portability import source
+        >>> build = source.find("my_model.py:build")  # doctest: +SKIP
+    """
+    path, name = split(reference)
+    module = load_file(path)
+    function = getattr(module, name, None)
+    if not callable(function):
+        found = ", ".join(
+            n
+            for n, f in vars(module).items()
+            if inspect.isfunction(f) and f.__module__ == module.__name__
+        )
+        raise UsageError(
+            f"{str(path)!r} has no function {name!r}; "
+            f"it has {found or 'no function'}"
+        )
+    function_found: BuildFunction = function
+    return function_found
+
+
+def split(reference: str) -> tuple[Path, str]:
+    """Takes `FILE.py:FUNCTION` apart.
+
+    Raises:
+        UsageError: if it is not of this form, or there is no such file.
+    """
+    file, colon, name = reference.rpartition(":")
+    if not (colon and file.endswith(".py") and name.isidentifier()):
+        raise UsageError(
+            "a model is named FILE.py:FUNCTION, such as my_model.py:build. "
+            f"Received: {reference}"
+        )
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"there is no file {file!r}")
+    return path, name
+
+
+def load_file(path: Path) -> ModuleType:
+    """Imports a Python file, which may import its neighbours.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UsageError: if it is no Python or raises; the message says where.
+    """
+    name = f"user_model_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UsageError(
+            f"{error.filename or str(path)!r} is not Python: "
+            f"line {error.lineno}: {error.msg}"
+        ) from error
+    except Exception as error:
+        raise UsageError(
+            f"importing {str(path)!r} raised {where(error)}"
+        ) from error
+    return module
+
+
+def where(error: Exception) -> str:
+    """The error in one line, with the place in the user's code."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "site-packages" not in frame.filename
+        and _OWN not in Path(frame.filename).resolve().parents
+        and not frame.filename.startswith("<")
+    ]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}{place}: {message[:300]}"
