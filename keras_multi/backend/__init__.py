@@ -37,6 +37,7 @@ __all__ = [
     "jit",
     "modes",
     "name",
+    "operations",
     "peak_memory",
     "require",
     "seed",
@@ -275,6 +276,45 @@ def value_and_gradients(
         fn, list(variables)
     )
     return result
+
+
+def operations(fn: Callable[[], Any]) -> float | None:
+    """Counts the floating-point operations of one call of a function.
+
+    Those of matrix products and convolutions, which all but decide the time
+    of most models: a multiplication and an addition count as two, at the
+    padding too, and whether or not the framework skips an element that it
+    knows to be zero. Nothing else counts: no bias, activation or sum.
+
+    JAX and TensorFlow trace the function, PyTorch runs it. It leaves Keras
+    variables as they are.
+
+    Args:
+        fn: a function without arguments that uses Keras models, layers or
+            ops that are built, and perhaps `value_and_gradients`. It must
+            return all that it is to compute, since compilers leave out what
+            nobody reads.
+
+    Returns:
+        The number, or `None` where it cannot be known: on JAX at a `while`
+        of unknown length that holds products, branches with different counts
+        or a kernel that XLA calls as a black box; on PyTorch at an RNN that
+        runs as one kernel (on a GPU); on TensorFlow at shapes or loop bounds
+        that the graph does not fix, branches with different counts, or an
+        operation with products inside that is not known.
+
+    Example:
+        >>> import keras
+        >>> from keras_multi import backend
+        >>> a, b = keras.ops.ones((2, 3)), keras.ops.ones((3, 5))
+        >>> backend.operations(lambda: keras.ops.matmul(a, b))
+        60.0
+    """
+    import keras
+
+    with keras.StatelessScope():
+        counted: float | None = framework().operations(fn)
+    return counted
 
 
 def peak_memory() -> PeakMemory:
