@@ -2,8 +2,9 @@
 
 This facade chooses the Keras backend and offers, under one name each, what
 Keras itself does not: synchronisation, compilation modes, memory, matrix
-product precision and threads. The modules `jax`, `torch` and `tensorflow`
-beside this file implement the same functions; only the one in use is imported.
+product precision, counts of operations and threads. The modules `jax`,
+`torch` and `tensorflow` beside this file implement the same functions; only
+the one in use is imported.
 """
 
 import importlib
@@ -17,6 +18,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from keras_multi.backend.machine import (
+    cpu_name,
+    nvidia_details,
+    set_affinity,
+    set_threads,
+    threads,
+)
 from keras_multi.errors import BackendError, UsageError
 
 BACKENDS = ("jax", "torch", "tensorflow")
@@ -29,6 +37,7 @@ __all__ = [
     "PRECISIONS",
     "Device",
     "PeakMemory",
+    "accelerator_details",
     "available",
     "configured",
     "cpu_name",
@@ -42,6 +51,7 @@ __all__ = [
     "require",
     "seed",
     "select",
+    "set_affinity",
     "set_matmul_precision",
     "set_threads",
     "synchronize",
@@ -187,6 +197,19 @@ def device() -> Device:
 
         return Device("cpu", cpu_name(), psutil.virtual_memory().total)
     return Device(kind, device_name, memory)
+
+
+def accelerator_details() -> tuple[str | None, float | None]:
+    """Tells of the accelerator that the backend computes on by default.
+
+    Returns:
+        The version of its driver and its highest clock in MHz; `None` for
+        both on a CPU, or where NVIDIA's library (`pynvml`, of the package
+        `nvidia-ml-py`) does not tell.
+    """
+    if device().kind != "gpu":
+        return None, None
+    return nvidia_details()
 
 
 def synchronize(x: Any = None) -> Any:
@@ -364,54 +387,8 @@ def set_matmul_precision(precision: str) -> None:
     framework().set_matmul_precision(precision)
 
 
-def threads() -> int:
-    """Tells how many CPU cores this process may compute on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def set_threads(count: int) -> None:
-    """Confines this process to some CPU cores, alike on every backend.
-
-    It sets the processor affinity, from which each framework sizes its
-    thread pools when it starts. Call it before Keras is first imported.
-
-    Args:
-        count: number of cores, at least 1.
-
-    Raises:
-        UsageError: if `count` is not in the range of the cores here, if Keras
-            is imported already, or if the system has no processor affinity.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        raise UsageError(
-            f"threads cannot be set on {platform.system()}: it has no "
-            "processor affinity"
-        )
-    if "keras" in sys.modules:
-        raise UsageError("set_threads must be called before Keras is imported")
-    cores = sorted(os.sched_getaffinity(0))
-    if not 1 <= count <= len(cores):
-        raise UsageError(
-            f"threads must lie in [1, {len(cores)}] here. Received: {count}"
-        )
-    os.sched_setaffinity(0, cores[:count])
-
-
 def _is_installed(backend: str) -> bool:
     try:
         return importlib.util.find_spec(backend) is not None
     except (ImportError, ValueError):
         return False
-
-
-def cpu_name() -> str:
-    """Names the model of the processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
