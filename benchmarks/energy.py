@@ -1,106 +1,123 @@
-"""Energy, where the machine tells it."""
+"""Energy that the processors used, where the machine tells."""
 
-import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-POWERCAP = Path("/sys/class/powercap")
-_JOULES_PER_MICROJOULE = 1e-6
-_JOULES_PER_MILLIJOULE = 1e-3
+from keras_multi.backend.machine import nvidia_device
+
+
+@dataclass
+class Counter:
+    """A counter of energy that grows and may start over.
+
+    Attributes:
+        read: gives joules since some time in the past.
+        span: joules at which it starts over; `None` if it never does.
+        used: joules since this object was made.
+    """
+
+    read: Callable[[], float]
+    span: float | None = None
+    used: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._last = self.read()
+
+    def advance(self) -> float:
+        """Reads the counter and gives `used`."""
+        now = self.read()
+        step = now - self._last
+        if step < 0:
+            step += self.span or 0.0
+        self._last = now
+        self.used += max(0.0, step)
+        return self.used
 
 
 class Meter:
-    """Counts the energy of the processors and NVIDIA accelerators.
+    """Energy of the processor packages and of the first NVIDIA device.
 
-    Processors tell it through Linux's powercap interface (RAPL), by package,
-    accelerators through NVML, if the package `pynvml` is there. Both count
-    all that runs on them.
+    It is that of the whole machine, whoever computes. RAPL, the counters of
+    Intel's and AMD's processors, is read from Linux's powercap folder, in
+    most systems by the administrator only; a package that cannot be read
+    makes all of RAPL absent, since part of the energy would mislead.
+
+    A RAPL counter starts over every few minutes under load (at 2**32 units
+    of 61 microjoules or what the system says), so `joules` must be called
+    more often than that.
 
     Args:
-        root: folder of the powercap interface.
+        root: Linux's powercap folder.
 
     Attributes:
-        source: where energy is read, such as `"RAPL"`; `None` where the
-            machine does not tell.
+        source: `"RAPL"`, `"NVML"`, `"RAPL and NVML"`, or `None` if this
+            machine tells nothing.
 
     Example:
         >>> from benchmarks.energy import Meter
         >>> meter = Meter()
-        >>> (meter.source is None) == (meter.joules() is None)
+        >>> meter.joules() is None or meter.joules() >= 0
         True
     """
 
-    def __init__(self, root: Path = POWERCAP) -> None:
-        self._packages = _packages(root)
-        self._accelerators = _accelerators()
-        named = {"RAPL": self._packages, "NVML": self._accelerators}
-        self.source = " + ".join(n for n, found in named.items() if found) or (
-            None
-        )
-        self._last = self._read()
-        self._total = 0.0
+    def __init__(self, root: Path = Path("/sys/class/powercap")) -> None:
+        found = {"RAPL": _rapl(root), "NVML": _nvml()}
+        self._counters = [c for counters in found.values() for c in counters]
+        names = [name for name, counters in found.items() if counters]
+        self.source: str | None = " and ".join(names) or None
 
     def joules(self) -> float | None:
-        """Energy since the meter was made."""
-        if self.source is None:
+        """Joules used since this meter was made; never falls.
+
+        `None` where there is no source, and from when one fails on.
+        """
+        if not self._counters:
             return None
-        now = self._read()
-        for (before, wrap), (after, _) in zip(self._last, now, strict=True):
-            self._total += after - before + (wrap if after < before else 0.0)
-        self._last = now
-        return self._total
-
-    def _read(self) -> list[tuple[float, float]]:
-        """Each counter in joules, and at how many it starts over."""
-        processors = [
-            tuple(
-                int((package / name).read_text()) * _JOULES_PER_MICROJOULE
-                for name in ("energy_uj", "max_energy_range_uj")
-            )
-            for package in self._packages
-        ]
-        accelerators = [
-            (_nvml_millijoules(device) * _JOULES_PER_MILLIJOULE, 0.0)
-            for device in self._accelerators
-        ]
-        return [(a, b) for a, b in processors] + accelerators
-
-
-def _packages(root: Path) -> list[Path]:
-    """The powercap folders of whole packages that can be read."""
-    found = []
-    for package in sorted(root.glob("*-rapl:*")):
         try:
-            if not (package / "name").read_text().startswith("package"):
-                continue
-            int((package / "energy_uj").read_text())
-            int((package / "max_energy_range_uj").read_text())
+            return sum(counter.advance() for counter in self._counters)
         except (OSError, ValueError):
-            continue
-        found.append(package)
-    return found
+            self._counters = []
+            return None
 
 
-def _accelerators() -> list[Any]:
-    if importlib.util.find_spec("pynvml") is None:
+def _rapl(root: Path) -> list[Counter]:
+    """One counter for each processor package, but none for its parts."""
+    try:
+        return [
+            Counter(
+                _file_reader(domain / "energy_uj"),
+                _microjoules(domain / "max_energy_range_uj"),
+            )
+            for domain in root.glob("intel-rapl:*")
+            if (domain / "name").read_text().startswith("package")
+        ]
+    except (OSError, ValueError):
         return []
-    import pynvml
+
+
+def _file_reader(path: Path) -> Callable[[], float]:
+    return lambda: _microjoules(path)
+
+
+def _microjoules(path: Path) -> float:
+    return int(path.read_text()) / 1e6
+
+
+def _nvml() -> list[Counter]:
+    found = nvidia_device()
+    if found is None:
+        return []
+    pynvml, device = found
+
+    def read() -> float:
+        try:
+            used = pynvml.nvmlDeviceGetTotalEnergyConsumption(device)
+        except pynvml.NVMLError as error:
+            raise OSError(str(error)) from error
+        return float(used) / 1e3
 
     try:
-        pynvml.nvmlInit()
-        devices = [
-            pynvml.nvmlDeviceGetHandleByIndex(i)
-            for i in range(pynvml.nvmlDeviceGetCount())
-        ]
-        for device in devices:
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(device)
-    except pynvml.NVMLError:
+        return [Counter(read)]
+    except OSError:
         return []
-    return devices
-
-
-def _nvml_millijoules(device: Any) -> int:
-    import pynvml
-
-    total: int = pynvml.nvmlDeviceGetTotalEnergyConsumption(device)
-    return total

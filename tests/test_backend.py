@@ -164,3 +164,111 @@ def test_threads_are_confined_before_keras_starts():
         backend.set_threads(1)
     child = python("from keras_multi import backend; backend.set_threads(0)")
     assert "Received: 0" in child.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="no processor affinity"
+)
+def test_cores_are_chosen_before_keras_starts():
+    last = max(os.sched_getaffinity(0))
+    code = (
+        f"from keras_multi import backend; backend.set_affinity([{last}]);"
+        "import keras, os; backend.synchronize(keras.ops.ones(2));"
+        "print(os.sched_getaffinity(0))"
+    )
+    assert python(code).stdout.strip() == f"{{{last}}}"
+    with pytest.raises(UsageError, match="before Keras"):
+        backend.set_affinity([last])
+
+
+@pytest.mark.parametrize(
+    ("cores", "words"),
+    [
+        ([], "at least one core"),
+        ([0, 0], "each core once"),
+        ([-1], "the cores here are"),
+        ([10**6], "the cores here are"),
+    ],
+)
+def test_wrong_cores(monkeypatch, cores, words):
+    monkeypatch.delitem(sys.modules, "keras")
+    before = os.sched_getaffinity(0)
+    with pytest.raises(UsageError, match=words) as raised:
+        backend.set_affinity(cores)
+    assert str(raised.value).endswith(f"Received: {cores}")
+    assert os.sched_getaffinity(0) == before
+
+
+def test_no_affinity_on_this_system(monkeypatch):
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    for choose in (
+        lambda: backend.set_affinity([0]),
+        lambda: backend.set_threads(1),
+    ):
+        with pytest.raises(UsageError, match="no processor affinity"):
+            choose()
+
+
+class Nvidia:
+    """What `pynvml` tells of two made-up devices."""
+
+    NVML_CLOCK_SM = 1
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, broken: bool = False) -> None:
+        self.broken = broken
+
+    def nvmlInit(self):
+        if self.broken:
+            raise self.NVMLError
+
+    def nvmlDeviceGetHandleByIndex(self, index):
+        if index > 1:
+            raise self.NVMLError
+        return index
+
+    def nvmlDeviceGetHandleByUUID(self, uuid):
+        return {"GPU-a": 0, "GPU-b": 1}[uuid]
+
+    def nvmlSystemGetDriverVersion(self):
+        return "550.54"
+
+    def nvmlDeviceGetMaxClockInfo(self, handle, kind):
+        return (1410, 1980)[handle]
+
+
+def on_gpu(monkeypatch, visible, broken=False):
+    monkeypatch.setitem(sys.modules, "pynvml", Nvidia(broken))
+    monkeypatch.setattr(
+        backend, "device", lambda: backend.Device("gpu", "A100", 2**30)
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    return backend.accelerator_details()
+
+
+def test_driver_and_clock_of_the_accelerator(monkeypatch):
+    assert on_gpu(monkeypatch, "0") == ("550.54", 1410.0)
+    assert on_gpu(monkeypatch, "1,0") == ("550.54", 1980.0)
+    assert on_gpu(monkeypatch, "GPU-b") == ("550.54", 1980.0)
+
+
+@pytest.mark.parametrize(
+    ("visible", "broken"), [("7", False), ("-1", False), ("0", True)]
+)
+def test_driver_that_does_not_tell(monkeypatch, visible, broken):
+    assert on_gpu(monkeypatch, visible, broken) == (None, None)
+
+
+def test_accelerator_without_the_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(
+        backend, "device", lambda: backend.Device("gpu", "A100", 2**30)
+    )
+    assert backend.accelerator_details() == (None, None)
+
+
+def test_cpu_has_no_accelerator():
+    if backend.device().kind == "cpu":
+        assert backend.accelerator_details() == (None, None)

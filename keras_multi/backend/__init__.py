@@ -2,8 +2,9 @@
 
 This facade chooses the Keras backend and offers, under one name each, what
 Keras itself does not: synchronisation, compilation modes, memory, matrix
-product precision and threads. The modules `jax`, `torch` and `tensorflow`
-beside this file implement the same functions; only the one in use is imported.
+product precision, counts of operations and threads. The modules `jax`,
+`torch` and `tensorflow` beside this file implement the same functions; only
+the one in use is imported.
 """
 
 import importlib
@@ -17,6 +18,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from keras_multi.backend.machine import (
+    cores,
+    cpu_name,
+    nvidia_details,
+    set_affinity,
+    set_threads,
+    threads,
+)
 from keras_multi.errors import BackendError, UsageError
 
 BACKENDS = ("jax", "torch", "tensorflow")
@@ -27,7 +36,6 @@ __all__ = [
     "BACKENDS",
     "MATMUL_PRECISIONS",
     "PRECISIONS",
-    "AcceleratorDetails",
     "Device",
     "PeakMemory",
     "accelerator_details",
@@ -40,6 +48,7 @@ __all__ = [
     "jit",
     "modes",
     "name",
+    "operations",
     "peak_memory",
     "require",
     "seed",
@@ -65,18 +74,6 @@ class Device(NamedTuple):
     kind: str
     name: str
     memory_bytes: int
-
-
-class AcceleratorDetails(NamedTuple):
-    """What runs the accelerator.
-
-    Attributes:
-        driver: version of its driver.
-        mhz: its highest clock.
-    """
-
-    driver: str | None
-    mhz: float | None
 
 
 class PeakMemory(NamedTuple):
@@ -204,24 +201,17 @@ def device() -> Device:
     return Device(kind, device_name, memory)
 
 
-def accelerator_details() -> AcceleratorDetails:
-    """Tells driver and clock of the accelerator, where NVML knows them.
+def accelerator_details() -> tuple[str | None, float | None]:
+    """Tells of the accelerator that the backend computes on by default.
 
-    Needs the package `pynvml`; without it, or without an NVIDIA
-    accelerator, both are `None`.
+    Returns:
+        The version of its driver and its highest clock in MHz; `None` for
+        both on a CPU, or where NVIDIA's library (`pynvml`, of the package
+        `nvidia-ml-py`) does not tell.
     """
-    if importlib.util.find_spec("pynvml") is None:
-        return AcceleratorDetails(None, None)
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        first = pynvml.nvmlDeviceGetHandleByIndex(0)
-        clock = pynvml.nvmlDeviceGetMaxClockInfo(first, pynvml.NVML_CLOCK_SM)
-        driver = pynvml.nvmlSystemGetDriverVersion()
-    except pynvml.NVMLError:
-        return AcceleratorDetails(None, None)
-    return AcceleratorDetails(str(driver), float(clock))
+    if device().kind != "gpu":
+        return None, None
+    return nvidia_details()
 
 
 def synchronize(x: Any = None) -> Any:
@@ -313,6 +303,45 @@ def value_and_gradients(
     return result
 
 
+def operations(fn: Callable[[], Any]) -> float | None:
+    """Counts the floating-point operations of one call of a function.
+
+    Those of matrix products and convolutions, which all but decide the time
+    of most models: a multiplication and an addition count as two, at the
+    padding too, and whether or not the framework skips an element that it
+    knows to be zero. Nothing else counts: no bias, activation or sum.
+
+    JAX and TensorFlow trace the function, PyTorch runs it. It leaves Keras
+    variables as they are.
+
+    Args:
+        fn: a function without arguments that uses Keras models, layers or
+            ops that are built, and perhaps `value_and_gradients`. It must
+            return all that it is to compute, since compilers leave out what
+            nobody reads.
+
+    Returns:
+        The number, or `None` where it cannot be known: on JAX at a `while`
+        of unknown length that holds products, branches with different counts
+        or a kernel that XLA calls as a black box; on PyTorch at an RNN that
+        runs as one kernel (on a GPU); on TensorFlow at shapes or loop bounds
+        that the graph does not fix, branches with different counts, or an
+        operation with products inside that is not known.
+
+    Example:
+        >>> import keras
+        >>> from keras_multi import backend
+        >>> a, b = keras.ops.ones((2, 3)), keras.ops.ones((3, 5))
+        >>> backend.operations(lambda: keras.ops.matmul(a, b))
+        60.0
+    """
+    import keras
+
+    with keras.StatelessScope():
+        counted: float | None = framework().operations(fn)
+    return counted
+
+
 def peak_memory() -> PeakMemory:
     """Tells the highest memory use of this process and its device so far."""
     import resource
@@ -360,82 +389,8 @@ def set_matmul_precision(precision: str) -> None:
     framework().set_matmul_precision(precision)
 
 
-def cores() -> tuple[int, ...]:
-    """Numbers of the CPU cores that this process may compute on."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
-
-
-def threads() -> int:
-    """Tells how many CPU cores this process may compute on."""
-    return len(cores())
-
-
-def set_threads(count: int) -> None:
-    """Confines this process to some CPU cores, alike on every backend.
-
-    Args:
-        count: number of cores, at least 1; the first ones are taken.
-
-    Raises:
-        UsageError: as `set_affinity`, or if there are not so many cores.
-    """
-    if not 1 <= count <= threads():
-        raise UsageError(
-            f"threads must lie in [1, {threads()}] here. Received: {count}"
-        )
-    set_affinity(cores()[:count])
-
-
-def set_affinity(chosen: Sequence[int]) -> None:
-    """Confines this process to the given CPU cores.
-
-    Each framework sizes its thread pools by the processor affinity when it
-    starts, so call this before Keras is first imported.
-
-    Args:
-        chosen: numbers of cores, some of `cores()`.
-
-    Raises:
-        UsageError: if one is not there or named twice, if none is given, if
-            Keras is imported already, or if the system has no processor
-            affinity.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        raise UsageError(
-            f"threads cannot be set on {platform.system()}: it has no "
-            "processor affinity"
-        )
-    if "keras" in sys.modules:
-        raise UsageError(
-            "threads and affinity must be set before Keras is imported"
-        )
-    if not chosen or not set(chosen) <= set(cores()):
-        raise UsageError(
-            f"affinity takes one or more cores of {list(cores())}. "
-            f"Received: {list(chosen)}"
-        )
-    if len(set(chosen)) < len(chosen):
-        raise UsageError(
-            f"affinity names a core twice. Received: {list(chosen)}"
-        )
-    os.sched_setaffinity(0, chosen)
-
-
 def _is_installed(backend: str) -> bool:
     try:
         return importlib.util.find_spec(backend) is not None
     except (ImportError, ValueError):
         return False
-
-
-def cpu_name() -> str:
-    """Names the model of the processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

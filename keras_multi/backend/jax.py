@@ -1,13 +1,19 @@
 """JAX: what the facade offers, in JAX's own terms."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import jax
 import keras
+from jax.extend import core
 
 MODES = ("xla",)
 COMPILED = "xla"
+
+# Primitives that may hold products, and that `operations` cannot look into.
+OPAQUE = re.compile("pallas|ffi_call|dot|conv_|cudnn|custom_partitioning|rnn")
 
 
 def device() -> tuple[str, str, int]:
@@ -64,3 +70,73 @@ def device_peak_memory() -> int | None:
 def set_matmul_precision(precision: str) -> None:
     """Sets the default precision of products of float32 matrices."""
     jax.config.update("jax_default_matmul_precision", precision)
+
+
+def operations(fn: Callable[[], Any]) -> float | None:
+    """Walks the jaxpr; None at a kernel or a loop of unknown length."""
+    try:
+        return _count(jax.make_jaxpr(fn)().jaxpr)
+    except _UnknownError:
+        return None
+
+
+class _UnknownError(Exception):
+    """A part of the program whose operations cannot be counted."""
+
+
+def _count(jaxpr: core.Jaxpr) -> float:
+    return float(sum(_count_equation(equation) for equation in jaxpr.eqns))
+
+
+def _count_equation(equation: core.JaxprEqn) -> float:
+    kind, params = equation.primitive.name, equation.params
+    if kind == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        shape = equation.invars[0].aval.shape
+        depth = prod(shape[axis] for axis in contracted)
+        return 2.0 * prod(equation.outvars[0].aval.shape) * depth
+    if kind == "conv_general_dilated":
+        return _count_convolution(equation)
+    if OPAQUE.search(kind):
+        raise _UnknownError
+    counts = [_count(inner) for inner in _inner_jaxprs(params)]
+    if kind == "cond":
+        if len(set(counts)) > 1:
+            raise _UnknownError
+        return counts[0]
+    if kind == "while" and any(counts):
+        raise _UnknownError
+    return sum(counts) * (params["length"] if kind == "scan" else 1)
+
+
+def _count_convolution(equation: core.JaxprEqn) -> float:
+    """Counts triples of an input, a tap and an output.
+
+    Two of a triple decide the third. In the forward direction there are the
+    fewest pairs of outputs and taps; a gradient is a convolution too, over
+    padding and gaps, and has the fewest pairs of others.
+    """
+    inputs, kernel = (v.aval.shape for v in equation.invars)
+    outputs = equation.outvars[0].aval.shape
+    at = equation.params["dimension_numbers"]
+    taps, n_in, n_out = (
+        prod(shape[axis] for axis in spec[2:])
+        for shape, spec in (
+            (kernel, at.rhs_spec),
+            (inputs, at.lhs_spec),
+            (outputs, at.out_spec),
+        )
+    )
+    triples = min(n_out * taps, n_in * taps, n_in * n_out)
+    batch, features = (outputs[axis] for axis in at.out_spec[:2])
+    return 2.0 * triples * batch * features * kernel[at.rhs_spec[1]]
+
+
+def _inner_jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+    for value in jax.tree.leaves(
+        params, is_leaf=lambda x: isinstance(x, core.Jaxpr | core.ClosedJaxpr)
+    ):
+        if isinstance(value, core.ClosedJaxpr):
+            yield value.jaxpr
+        elif isinstance(value, core.Jaxpr):
+            yield value
