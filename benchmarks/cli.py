@@ -214,12 +214,13 @@ def _with_progress(
         TimeElapsedColumn,
     )
 
-    from benchmarks import report, results, runner, table
+    from benchmarks import export, report, results, runner, table
 
     def save(run: "Results") -> None:
         results.save(run, output / "results.json")
         report.write(run, output / "report.html")
         results.write_atomically(output / "results.md", table.markdown(run))
+        results.write_atomically(output / "results.csv", export.csv(run))
 
     with Progress(
         TextColumn("{task.description}"),
@@ -242,7 +243,7 @@ def _with_progress(
 def _tell(run: "Results", output: Path, as_json: bool) -> None:
     from rich.console import Console
 
-    from benchmarks import table
+    from benchmarks import export, table
 
     if as_json:
         typer.echo(run.model_dump_json())
@@ -251,8 +252,10 @@ def _tell(run: "Results", output: Path, as_json: bool) -> None:
     width = out.width if out.is_terminal else max(out.width, 160)
     out = Console(width=width)
     out.print(table.table(run))
+    typer.echo(export.headline(run))
     typer.echo(
-        f"wrote results.json, results.md and report.html to {output}",
+        "wrote results.json, results.csv, results.md and report.html to "
+        f"{output}",
         err=True,
     )
 

@@ -15,6 +15,9 @@ from keras_multi.errors import ResultsError
 
 _RESAMPLES = 9999
 _SEED = 0
+_LEAST_FOR_A_TREND = 8
+_TREND_SIGNIFICANCE = 0.01
+_FENCE = 1.5
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,78 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return adjusted.tolist()
+
+
+def drift(samples: Sequence[float]) -> float:
+    """Relative change of the samples over a run, zero where there is no trend.
+
+    The line through the samples is that of Theil and Sen, the median of the
+    slopes between all pairs, which outliers do not bend. It counts only if
+    Kendall's rank correlation with the order of the rounds has a p-value
+    below 0.01; fewer than eight samples are not judged.
+
+    Args:
+        samples: positive finite numbers in the order they were taken.
+
+    Returns:
+        Rise of the line from the first round to the last over the median of
+        the samples: 0.1 for a run that became slower by a tenth.
+
+    Raises:
+        ResultsError: if there is no sample, or one is not positive and finite.
+
+    Source: Sen, Estimates of the regression coefficient based on Kendall's
+    tau, Journal of the American Statistical Association 63 (1968); Mann,
+    Nonparametric tests against trend, Econometrica 13 (1945).
+
+    Example:
+        >>> from benchmarks import statistics
+        >>> statistics.drift([6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0])
+        0.8
+    """
+    values = _checked(samples)
+    if values.size < _LEAST_FOR_A_TREND or np.all(values == values[0]):
+        return 0.0
+    rounds = np.arange(values.size)
+    if stats.kendalltau(rounds, values).pvalue >= _TREND_SIGNIFICANCE:
+        return 0.0
+    slope = stats.theilslopes(values, rounds).slope
+    return float(slope * (values.size - 1) / np.median(values))
+
+
+def outliers(samples: Sequence[float]) -> int:
+    """How many samples lie outside Tukey's fences.
+
+    The fences stand 1.5 times the distance of the quartiles below the lower
+    and above the upper quartile.
+
+    Args:
+        samples: positive finite numbers, at least one.
+
+    Raises:
+        ResultsError: if there is no sample, or one is not positive and finite.
+
+    Source: Tukey, Exploratory Data Analysis (1977), section 2D.
+
+    Example:
+        >>> from benchmarks import statistics
+        >>> statistics.outliers([1.0, 1.1, 1.2, 1.1, 1.0, 9.0])
+        1
+    """
+    values = _checked(samples)
+    low, high = fences(values.tolist())
+    return int(np.sum((values < low) | (values > high)))
+
+
+def fences(samples: Sequence[float]) -> tuple[float, float]:
+    """Tukey's lower and upper fence, see `outliers`.
+
+    Args:
+        samples: positive finite numbers, at least one.
+    """
+    lower, upper = np.quantile(_checked(samples), [0.25, 0.75])
+    reach = _FENCE * (upper - lower)
+    return float(lower - reach), float(upper + reach)
 
 
 def _checked(samples: Sequence[float]) -> np.ndarray:

@@ -12,9 +12,16 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks import statistics
 from benchmarks.results import Cell, Estimate, Measurement, Results, Rival
 
 MISSING = "–"
+NOTES = "notes"
+_LEAST_DRIFT = 0.01
+_LEAST_WIDTH_OF_NOTES = 14
+_MANY_COLUMNS = 9
+# Headings in the terminal.
+_SHORT = {"portability tax": "tax"}
 
 
 @dataclass(frozen=True)
@@ -86,27 +93,30 @@ def table(results: Results) -> Table:
         >>> rich.print(table.table(run))  # doctest: +SKIP
     """
     columns, rows = lines(results)
-    failures = any(row.reason for row in rows)
+    figures = [name for name in columns if name != NOTES]
+    noted = NOTES in columns or any(row.reason for row in rows)
     view = Table(
         title=f"Suite {results.suite}: medians, ± the 95 % interval",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=(0, 0 if len(columns) > _MANY_COLUMNS else 1, 0, 0),
     )
     for name in NAMES:
         view.add_column(
             name,
             justify="right" if name == "batch" else "left",
+            no_wrap=name != "workload",
             overflow="fold",
         )
-    for name in columns:
-        view.add_column(name, justify="right", overflow="fold")
-    if failures:
-        view.add_column("reason", overflow="fold")
+    for name in figures:
+        heading = "\n".join(_SHORT.get(name, name).rsplit(" ", 1))
+        view.add_column(heading, justify="right", no_wrap=True, overflow="fold")
+    if noted:
+        view.add_column(NOTES, min_width=_LEAST_WIDTH_OF_NOTES, overflow="fold")
     for row in rows:
         entries = row.names + row.figures
         texts = [entry.short or entry.text for entry in entries]
         if row.reason:
-            texts += [""] * len(columns) + [row.reason]
+            texts += [""] * len(figures) + [row.reason]
         view.add_row(
             *(Text(text) for text in texts),
             style="red" if row.reason else None,
@@ -123,7 +133,7 @@ def markdown(results: Results) -> str:
     columns, rows = lines(results)
     header = NAMES + columns
     aligned = [
-        "---:" if name == "batch" or name in columns else "---"
+        "---:" if name != NOTES and name in ["batch", *columns] else "---"
         for name in header
     ]
     body = []
@@ -198,6 +208,31 @@ def peers(results: Results) -> list[str]:
     )
 
 
+def notes(measurement: Measurement) -> list[str]:
+    """What a reader should know of a measurement before trusting it.
+
+    A drift of less than one percent is not told.
+
+    Args:
+        measurement: one of a cell's.
+
+    Example:
+        >>> from benchmarks import table
+        >>> table.notes(measurement)  # doctest: +SKIP
+        ['drift +12 %', '3 outliers']
+    """
+    samples = measurement.timing.samples
+    drift, outliers = statistics.drift(samples), statistics.outliers(samples)
+    told = []
+    if measurement.unjudged:
+        told.append(f"not judged: {measurement.unjudged}")
+    if abs(drift) >= _LEAST_DRIFT:
+        told.append(f"drift {100 * drift:+.0f} %")
+    if outliers:
+        told.append(f"{outliers} outlier{'s' if outliers > 1 else ''}")
+    return told
+
+
 _Column = Callable[[Cell, Measurement], Entry]
 
 
@@ -214,7 +249,41 @@ def _columns(results: Results) -> dict[str, _Column]:
     columns["portability tax"] = _ratio(native)
     for name in peers(results):
         columns[f"time / {name}"] = _ratio(peer(name))
+    optional: dict[str, _Column] = {
+        "share of limit": _share,
+        "J per step": _joules,
+        NOTES: _notes,
+    }
+    columns |= {
+        name: column
+        for name, column in optional.items()
+        if any(
+            column(cell, measurement).value is not None
+            for cell in results.cells
+            if cell.status == "ok"
+            for measurement in cell.measurements
+        )
+    }
     return columns
+
+
+def _share(cell: Cell, measurement: Measurement) -> Entry:
+    share = cell.share_of_limit(measurement)
+    if share is None:
+        return Entry(MISSING, None)
+    return Entry(f"{figure(100 * share)} %", share, f"{100 * share:.0f}%")
+
+
+def _joules(_: Cell, measurement: Measurement) -> Entry:
+    joules = measurement.joules
+    return Entry(MISSING, None) if joules is None else _number(joules)
+
+
+def _notes(_: Cell, measurement: Measurement) -> Entry:
+    told = notes(measurement)
+    text = ", ".join(told)
+    short = ", ".join(note.split(":")[0].replace(" %", "%") for note in told)
+    return Entry(text, text or None, short)
 
 
 def _parity(_: Cell, measurement: Measurement) -> Entry:

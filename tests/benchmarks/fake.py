@@ -1,4 +1,7 @@
-"""A made-up but realistic run, for tests of what reads results."""
+"""Made-up but realistic runs, for tests of what reads results.
+
+`run` is small and plain: the quick suite. `full` has all that a run can have.
+"""
 
 import datetime
 
@@ -7,7 +10,9 @@ import numpy as np
 from benchmarks import statistics
 from benchmarks.results import (
     Cell,
+    Cost,
     Environment,
+    Limits,
     Measurement,
     Results,
     Rival,
@@ -22,15 +27,41 @@ WORKLOADS = {
 MODES = {"jax": "xla", "torch": "eager", "tensorflow": "xla"}
 PRECISIONS = ("float32", "mixed_bfloat16")
 
+FULL_WORKLOADS = {
+    "dcn_train": (256, 1024, 4096),
+    "dcn_predict": (256, 4096),
+    "cnn.py:build train": (32,),
+}
+FULL_MODES = [
+    ("jax", "xla"),
+    ("torch", "eager"),
+    ("torch", "compile"),
+    ("tensorflow", "xla"),
+    ("tensorflow", "graph"),
+]
+FAILED = ("dcn_predict", "tensorflow", "mixed_bfloat16", "graph")
+WRONG = ("cnn.py:build train", "torch", "mixed_bfloat16", "compile")
+DRIFTING = ("dcn_train", "torch", "float32", "eager")
+DISTURBED = ("dcn_predict", "jax", "float32", "xla")
+UNJUDGED = "random in training: Dropout"
+
 # Seconds for 1,000 examples, tax over the native baseline, compile seconds.
-_COST = {"dcn_train": 0.004, "dcn_predict": 0.0012, "dcn_movielens": 0.0007}
+_COST = {
+    "dcn_train": 0.004,
+    "dcn_predict": 0.0012,
+    "dcn_movielens": 0.0007,
+    "cnn.py:build train": 0.9,
+}
 _BACKEND = {
     "jax": (1.0, 1.04, 1.9),
     "torch": (1.25, 1.32, 0.02),
     "tensorflow": (1.1, 1.12, 3.4),
 }
 _BFLOAT16 = {"jax": 1.06, "torch": 0.72, "tensorflow": 0.7}
+# Speed and compile seconds of the other modes, relative to the first.
+_MODE = {"compile": (0.8, 900.0), "graph": (1.15, 0.4)}
 _ROUNDS = 15
+_WATTS = 45.0
 
 
 def timing(seconds: float, generator: np.random.Generator) -> Timing:
@@ -140,6 +171,136 @@ def run(seed: int = 0, reason: str = "killed by signal 9 (SIGKILL)") -> Results:
             commit="0123abc",
         ),
         cells=cells,
+    )
+
+
+def full(seed: int = 0) -> Results:
+    """The full suite, with costs, limits, energy and disturbances.
+
+    One cell failed and one is wrong; the samples of `DRIFTING` become slower,
+    some of `DISTURBED` are outliers, and a user's model is not judged.
+
+    Args:
+        seed: of the noise.
+    """
+    generator = np.random.default_rng(seed)
+    cells = [
+        _full_cell((workload, backend, precision, mode), generator)
+        for workload in FULL_WORKLOADS
+        for backend, mode in FULL_MODES
+        for precision in PRECISIONS
+    ]
+    plain = run(seed)
+    environment = plain.environment.model_copy(
+        update={
+            "accelerator": "NVIDIA A10G",
+            "accelerator_driver": "550.54",
+            "accelerator_mhz": 1710.0,
+            "energy": "RAPL + NVML",
+        }
+    )
+    return plain.model_copy(
+        update={
+            "suite": "full",
+            "plan": {
+                "workloads": ["dcn_train", "dcn_predict"],
+                "models": ["mine/cnn.py:build"],
+            },
+            "finished": ["dcn_train", "dcn_predict", "cnn.py:build"],
+            "environment": environment,
+            "cells": cells,
+        }
+    )
+
+
+def interrupted(seed: int = 0) -> Results:
+    """The full suite, interrupted after its first workload."""
+    whole = full(seed)
+    cells = [cell for cell in whole.cells if cell.workload == "dcn_train"]
+    return whole.model_copy(
+        update={"cells": cells, "finished": ["dcn_train"], "complete": False}
+    )
+
+
+def _full_cell(
+    key: tuple[str, str, str, str], generator: np.random.Generator
+) -> Cell:
+    workload, backend, precision, mode = key
+    reason = {
+        FAILED: "killed by signal 9 (SIGKILL)",
+        WRONG: "batch 32: output differs from native by 2.5e-01, more than "
+        "5e-02",
+    }.get(key, "")
+    measurements = [
+        _full_measurement(key, batch_size, generator)
+        for batch_size in FULL_WORKLOADS[workload]
+    ]
+    low = precision != "float32"
+    rate = 1.3e11 if low else 1.1e11
+    on_device = workload.startswith("cnn")
+    return Cell(
+        workload=workload,
+        backend=backend,
+        precision=precision,
+        mode=mode,
+        status="failed" if key == FAILED else "wrong" if reason else "ok",
+        reason=reason,
+        measurements=[] if key == FAILED else measurements,
+        peak_memory_bytes=int(generator.uniform(0.6e9, 1.4e9)),
+        peak_device_bytes=int(generator.uniform(1e9, 3e9))
+        if on_device
+        else None,
+        limits=Limits(
+            operations_per_second=rate * (40 if on_device else 1),
+            bytes_per_second=1.4e10 * (20 if on_device else 1),
+            samples={
+                name: timing(seconds, generator).samples
+                for name, seconds in (("product", 0.02), ("copy", 0.01))
+            },
+        ),
+    )
+
+
+def _full_measurement(
+    key: tuple[str, str, str, str],
+    batch_size: int,
+    generator: np.random.Generator,
+) -> Measurement:
+    workload, backend, precision, mode = key
+    speed, compiling = _MODE.get(mode, (1.0, 1.0))
+    plain = measurement(workload, backend, precision, batch_size, generator)
+    samples = np.array(plain.timing.samples) * speed
+    if key == DRIFTING:
+        samples *= np.linspace(1.0, 1.15, _ROUNDS)
+    if key == DISTURBED:
+        samples[[2, 7, 11]] *= 1.7
+    own = workload.startswith("cnn")
+    ours = Timing(
+        samples=samples.tolist(),
+        steps=20,
+        seconds=statistics.median_interval(samples.tolist()),
+    )
+    operations = 1e9 * _COST[workload] * batch_size / 20
+    return plain.model_copy(
+        update={
+            "unit": "images" if own else "examples",
+            "compile_seconds": plain.compile_seconds * compiling,
+            "timing": ours,
+            "parity_error": None if own else plain.parity_error,
+            "unjudged": UNJUDGED if own else "",
+            "cost": Cost(
+                operations=operations * (30 if own else 1),
+                bytes=operations / 20,
+                source="FlopCounterMode" if own else "workload",
+            )
+            if workload != "dcn_predict"
+            else None,
+            "joules": None
+            if own
+            else _WATTS * ours.seconds.median * generator.uniform(0.8, 1.2),
+            "native": None if own else rival(ours, 1.1, generator),
+            "peers": {} if own else plain.peers,
+        }
     )
 
 

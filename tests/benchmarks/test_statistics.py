@@ -137,3 +137,81 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p_values, level):
         rejected.add(i)
     adjusted = statistics.holm(p_values)
     assert {i for i, p in enumerate(adjusted) if p <= level} == rejected
+
+
+@pytest.mark.parametrize("n", [8, 9, 40])
+@pytest.mark.parametrize("slope", [0.25, -0.02])
+def test_drift_of_a_line_is_its_rise_over_its_median(n, slope):
+    samples = [2.0 + slope * i for i in range(n)]
+    middle = (samples[0] + samples[-1]) / 2
+    want = (samples[-1] - samples[0]) / middle
+    assert statistics.drift(samples) == pytest.approx(want)
+
+
+def test_drift_is_the_median_of_all_slopes_and_outliers_do_not_bend_it():
+    generator = np.random.default_rng(7)
+    samples = 1 + 0.01 * np.arange(30) + generator.normal(0, 0.01, size=30)
+    samples[[4, 20]] *= 5
+    slopes = [
+        (samples[j] - samples[i]) / (j - i)
+        for i in range(30)
+        for j in range(i + 1, 30)
+    ]
+    want = np.median(slopes) * 29 / np.median(samples)
+    got = statistics.drift(samples.tolist())
+    assert got == pytest.approx(want)
+    assert got == pytest.approx(0.29 / 1.145, rel=0.1)
+
+
+def kendall_p_value(samples) -> float:
+    """Two-sided, by Mann's normal approximation for samples without ties."""
+    n = len(samples)
+    s = sum(
+        np.sign(samples[j] - samples[i])
+        for i in range(n)
+        for j in range(i + 1, n)
+    )
+    deviation = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    return math.erfc(abs(s) / deviation / math.sqrt(2))
+
+
+def test_drift_counts_where_manns_test_is_significant():
+    generator = np.random.default_rng(8)
+    found = 0
+    for _ in range(300):
+        samples = generator.lognormal(sigma=0.1, size=40)
+        samples *= 1 + 0.003 * np.arange(40)
+        p_value = kendall_p_value(samples)
+        if not 0.008 < p_value < 0.012:
+            drifts = statistics.drift(samples.tolist()) != 0
+            assert drifts == (p_value < 0.01)
+            found += drifts
+    assert 30 < found < 270
+
+
+def test_noise_seldom_drifts():
+    samples = np.random.default_rng(9).lognormal(sigma=0.2, size=(1000, 20))
+    found = sum(statistics.drift(row.tolist()) != 0 for row in samples)
+    assert found <= 10 + 4 * math.sqrt(10)
+
+
+def test_drift_needs_eight_samples_that_differ():
+    assert statistics.drift([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]) == 0.0
+    assert statistics.drift([1.0] * 20) == 0.0
+
+
+def test_outliers_worked_example():
+    # Quartiles 3.25 and 7.75 (R: quantile, type 7), so fences -3.5 and 14.5.
+    ten = [float(i) for i in range(1, 11)]
+    assert statistics.fences(ten) == (-3.5, 14.5)
+    assert statistics.outliers(ten) == 0
+    assert statistics.outliers([*ten[:-1], 14.5]) == 0
+    assert statistics.outliers([*ten[:-1], 14.6]) == 1
+
+
+@given(st.lists(st.floats(0.5, 1e3), min_size=1, max_size=30))
+def test_outliers_are_what_a_box_plot_draws_beyond_its_whiskers(samples):
+    from matplotlib.cbook import boxplot_stats
+
+    [drawn] = boxplot_stats(samples)
+    assert statistics.outliers(samples) == len(drawn["fliers"])

@@ -50,6 +50,7 @@ def test_lines_are_sorted_and_complete():
         "parity error",
         "portability tax",
         "time / keras-rs",
+        "notes",
     ]
     assert len(rows) == 30
     assert [row.names[0].text for row in rows] == sorted(
@@ -127,4 +128,58 @@ def test_markdown_is_one_line_a_row_and_escaped():
     assert lines[1].split(" | ")[:3] == ["| ---", "---:", "---"]
     [failed] = [line for line in lines if "failed" in line]
     assert r"failed: a \| b c &lt;d> &amp; e" in failed
-    assert {line.replace(r"\|", "").count("|") for line in lines} == {13}
+    assert {line.replace(r"\|", "").count("|") for line in lines} == {14}
+
+
+def test_optional_columns_show_share_energy_and_notes():
+    run = fake.full()
+    columns, rows = table.lines(run)
+    assert columns[-3:] == ["share of limit", "J per step", "notes"]
+    shown = {
+        tuple(e.text for e in row.names): row.figures[-3:]
+        for row in rows
+        if row.figures
+    }
+    cell = run.cells[0]
+    measurement = cell.measurements[0]
+    share, joules, _ = shown["dcn_train", "256", *cell.key[1:]]
+    assert share.value == pytest.approx(
+        measurement.cost.operations
+        / cell.limits.operations_per_second
+        / measurement.timing.seconds.median
+    )
+    assert share.text == f"{100 * share.value:.1f} %"
+    assert joules.value == measurement.joules
+    name = ("dcn_train", "4096", *fake.DRIFTING[1:])
+    drift = shown[name][2].text.split(",")[0]
+    assert drift in {f"drift +{i} %" for i in range(10, 20)}
+    disturbed = shown["dcn_predict", "256", *fake.DISTURBED[1:]]
+    assert int(disturbed[2].text.split()[0]) >= 3
+    assert disturbed[0].text == table.MISSING
+    own = shown["cnn.py:build train", "32", "jax", "float32", "xla"]
+    assert f"not judged: {fake.UNJUDGED}" in own[2].text
+    assert own[1].value is None
+
+
+def test_notes_count_outliers_and_leave_out_what_is_nothing():
+    measurement = fake.run().cells[0].measurements[0]
+
+    def noted(samples) -> list[str]:
+        timing = measurement.timing.model_copy(update={"samples": samples})
+        return table.notes(measurement.model_copy(update={"timing": timing}))
+
+    assert noted([1.0, 1.001] * 10) == []
+    assert noted([1.0, 1.001] * 10 + [2.0]) == ["1 outlier"]
+    assert noted([1 + 1e-5 * i for i in range(20)]) == []
+    assert noted([2.0 - 0.02 * i for i in range(21)]) == ["drift -22 %"]
+
+
+def test_terminal_table_keeps_figures_whole_at_160_columns():
+    text = printed(fake.full())
+    assert max(map(len, text.splitlines())) <= 160
+    _, rows = table.lines(fake.full())
+    for row in rows:
+        for entry in row.figures[:-1]:
+            assert (entry.short or entry.text) in text
+    assert "mixed_bfloat16" in text
+    assert "tensorflow" in text
