@@ -1,11 +1,14 @@
 """Workloads made from a user's Keras model."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from keras import ops, tree
 
+from benchmarks.cost import model_cost
+from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Workload
 from keras_multi.portability import randomness, source, subject
 from keras_multi.portability.subject import Subject
@@ -65,13 +68,26 @@ class _ModelWorkload(Workload):
     """
 
     batch_sizes = BATCH_SIZES
+    training: bool
 
     def __init__(self, made: Subject, name: str) -> None:
         self.made, self.name = made, name
 
+    def cost(self, batch_size: int) -> Cost | None:
+        """Counts a step on this backend, where it can."""
+        rows = self.made.rows(batch_size)
+        try:
+            return model_cost(self.made.model, *rows, self.training)
+        except Exception as error:
+            # Figures that were measured are not lost for want of a count.
+            print(f"operations were not counted: {error}", file=sys.stderr)
+            return None
+
 
 class ModelPrediction(_ModelWorkload):
     """`Model.predict` on a user's model."""
+
+    training = False
 
     def build(self, setting: Setting) -> Contender:
         """The user's model."""
@@ -86,6 +102,7 @@ class ModelTraining(_ModelWorkload):
     the repeated rows of an embedding in a way of its own.
     """
 
+    training = True
     output_steps = TRAINING_OUTPUT_STEPS
     tolerance = 5e-3
 

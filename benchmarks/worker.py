@@ -197,7 +197,8 @@ def serve(job: Job, answers: TextIO) -> None:
     def answer(content: Any) -> None:
         print(json.dumps(content), file=answers, flush=True)
 
-    answer(backend.device()._asdict() | backend.accelerator_details()._asdict())
+    driver, mhz = backend.accelerator_details()
+    answer(backend.device()._asdict() | {"driver": driver, "mhz": mhz})
     meter = Meter()
     races: list[Race] = []
     limiter: Limiter | None = None
