@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks import workloads
+from benchmarks.results import Cost
 from keras_multi.errors import UsageError
 
 
@@ -66,6 +67,10 @@ class Workload(ABC):
     def work(self, batch_size: int) -> float:
         """Units of work per step."""
         return batch_size
+
+    def cost(self, batch_size: int) -> Cost | None:
+        """What a step has to do at least, `None` where nobody counted."""
+        return None
 
     @abstractmethod
     def build(self, setting: Setting) -> Contender:
