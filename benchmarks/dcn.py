@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Steps, Workload
 from keras_multi import backend
 from keras_multi.layers import Embedding
@@ -59,6 +60,46 @@ class Shape:
         embedded = len(self.vocabulary_sizes) * self.embedding_dim
         return embedded + self.num_dense
 
+    @property
+    def matrices(self) -> list[tuple[int, int]]:
+        """Shapes of all matrices but the table of embeddings."""
+        widths = [self.input_dim] * (self.num_cross_layers + 1)
+        return list(itertools.pairwise([*widths, *self.deep_units, 1]))
+
+    def cost(self, rows: int, steps: int, training: bool) -> Cost:
+        """Counts the work of some steps over `rows` rows in all.
+
+        Operations: each matrix meets each row once, in training thrice, for
+        the outputs and the gradients by the weights and by the inputs, of
+        which those of the first layer reach the embeddings.
+
+        Bytes: inputs, and targets or outputs. In predictions, the dense
+        weights and the rows of the table that are expected to occur among
+        uniform categories, in each step once. In training, each weight and
+        both of its moments in Adam, read and written in each step; the
+        gradient of the table is dense. Variables are float32, as they are
+        in all precisions of `NATIVE_PRECISIONS`.
+        """
+        forward = (
+            2.0 * rows * sum(before * after for before, after in self.matrices)
+        )
+        columns = len(self.vocabulary_sizes) + self.num_dense + 1
+        dense = sum((before + 1) * after for before, after in self.matrices)
+        if training:
+            table = sum(self.vocabulary_sizes) * self.embedding_dim
+            states = 2 * 3 * (dense + table)
+        else:
+            occurring = sum(
+                size * (1 - (1 - 1 / size) ** (rows / steps))
+                for size in self.vocabulary_sizes
+            )
+            states = dense + occurring * self.embedding_dim
+        return Cost(
+            operations=(3 if training else 1) * forward,
+            bytes=4.0 * (rows * columns + steps * states),
+            source="workload",
+        )
+
     def weights(self) -> list[np.ndarray]:
         """Start weights from a fixed seed, in the order of `DCN.weights`.
 
@@ -68,9 +109,7 @@ class Shape:
         rng = np.random.default_rng(0)
         rows = sum(self.vocabulary_sizes)
         weights = [rng.uniform(-0.05, 0.05, (rows, self.embedding_dim))]
-        widths = [self.input_dim] * (self.num_cross_layers + 1)
-        widths += [*self.deep_units, 1]
-        for before, after in itertools.pairwise(widths):
+        for before, after in self.matrices:
             limit = (6 / (before + after)) ** 0.5
             weights.append(rng.uniform(-limit, limit, (before, after)))
             weights.append(np.zeros(after))
@@ -207,6 +246,10 @@ class DCNWorkload(Workload):
         """Fewer for large batches, and for training."""
         examples = 2048 if self.training else 8192
         return min(max(examples // batch_size, 2), 32)
+
+    def cost(self, batch_size: int) -> Cost:
+        """Counts a step."""
+        return self.shape.cost(batch_size, 1, self.training)
 
     def _contender(
         self,

@@ -16,6 +16,7 @@ from benchmarks.dcn import (
     keras_model,
     native_contender,
 )
+from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Workload
 
 
@@ -50,6 +51,12 @@ class MovieLensEpoch(Workload):
     def work(self, batch_size: int) -> float:
         """Ratings in an epoch."""
         return len(self._data[1].ids)
+
+    def cost(self, batch_size: int) -> Cost:
+        """Counts an epoch, the last, smaller batch too."""
+        shape, batches = self._data
+        rows = len(batches.ids)
+        return shape.cost(rows, -(-rows // batch_size), training=True)
 
     def build(self, setting: Setting) -> Contender:
         """The project's DCN in `Model.fit`."""

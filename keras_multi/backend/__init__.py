@@ -335,9 +335,9 @@ def operations(fn: Callable[[], Any]) -> float | None:
         >>> backend.operations(lambda: keras.ops.matmul(a, b))
         60.0
     """
-    import keras
+    from keras_multi.backend.scope import ReadOnlyScope
 
-    with keras.StatelessScope():
+    with ReadOnlyScope():
         counted: float | None = framework().operations(fn)
     return counted
 
