@@ -22,29 +22,17 @@ from keras_multi.portability.syntax import (
 )
 
 # Attributes and functions of a tensor that give no tensor.
+# fmt: off
 _STATIC_ATTRIBUTES = {
-    "shape",
-    "ndim",
-    "rank",
-    "dtype",
-    "name",
-    "device",
-    "_keras_mask",
+    "shape", "ndim", "rank", "dtype", "name", "device", "_keras_mask",
 }
 _STATIC_FUNCTIONS = {
-    *("len", "isinstance", "issubclass", "type", "hasattr", "callable", "id"),
-    *(
-        "print",
-        "repr",
-        "str",
-        "shape",
-        "ndim",
-        "int_shape",
-        "standardize_dtype",
-    ),
-    *("is_tensor", "is_keras_tensor", "is_int_dtype", "is_float_dtype"),
-    *("result_type", "dtype", "get_shape", "keys", "is_nested"),
+    "len", "isinstance", "issubclass", "type", "hasattr", "callable", "id",
+    "print", "repr", "str", "shape", "ndim", "int_shape", "dtype", "keys",
+    "standardize_dtype", "is_tensor", "is_keras_tensor", "is_int_dtype",
+    "is_float_dtype", "result_type", "get_shape", "is_nested",
 }
+# fmt: on
 _TO_PYTHON = {"float", "int", "bool", "any", "all"}
 _TO_HOST = {"item", "numpy", "tolist"}
 
