@@ -12,7 +12,14 @@ from keras_multi.errors import UsageError
 from keras_multi.portability import source, static
 from keras_multi.portability.child import IN_CHILD, Answer, Child
 from keras_multi.portability.judge import Judge, fault
-from keras_multi.portability.report import FAILED, NOTE, OK, Check, Report
+from keras_multi.portability.report import (
+    FAILED,
+    NOTE,
+    OK,
+    Check,
+    Finding,
+    Report,
+)
 
 TIME_LIMIT = 300.0
 
@@ -24,6 +31,7 @@ def check(
     *,
     backends: Sequence[str] | None = None,
     time_limit: float = TIME_LIMIT,
+    jit: bool = True,
 ) -> Report:
     """Checks whether a Keras model does the same on every backend.
 
@@ -38,6 +46,7 @@ def check(
         backends: names of the backends to compare; the installed ones by
             default.
         time_limit: seconds that one stage may take on one backend.
+        jit: whether to compile the model too, which takes longest.
 
     Raises:
         UsageError: if the function cannot be imported by another process, or
@@ -50,7 +59,7 @@ def check(
         >>> keras_multi.check(build).portable  # doctest: +SKIP
         True
     """
-    return check_reference(_reference(build_fn), backends, time_limit)
+    return check_reference(_reference(build_fn), backends, time_limit, jit)
 
 
 def _reference(build_fn: source.BuildFunction) -> str:
@@ -72,6 +81,7 @@ def check_reference(
     reference: str,
     backends: Sequence[str] | None = None,
     time_limit: float = TIME_LIMIT,
+    jit: bool = True,
     tick: Tick = lambda text: None,
 ) -> Report:
     """Checks the model that `FILE.py:FUNCTION` names; see `check`.
@@ -80,6 +90,7 @@ def check_reference(
         reference: the file and the function.
         backends: names of backends; the installed ones by default.
         time_limit: seconds that one stage may take on one backend.
+        jit: whether to compile the model too.
         tick: called with the name of each stage as it starts.
     """
     if os.environ.get(IN_CHILD):
@@ -101,7 +112,7 @@ def check_reference(
     with tempfile.TemporaryDirectory() as folder:
         session = _Session(Path(folder), reference, names, time_limit)
         try:
-            checks = [_source(path), *_Run(session, tick).checks(path)]
+            checks = [_source(path), *_Run(session, jit, tick).checks(path)]
         finally:
             session.close()
     return Report(
@@ -165,8 +176,8 @@ class _Session:
 class _Run:
     """Asks one stage after another and collects the verdicts."""
 
-    def __init__(self, session: _Session, tick: Tick) -> None:
-        self._session, self._tick = session, tick
+    def __init__(self, session: _Session, jit: bool, tick: Tick) -> None:
+        self._session, self._jit, self._tick = session, jit, tick
 
     def _ask(self, stage: str, **arguments: object) -> dict[str, Answer]:
         self._tick(stage)
@@ -180,7 +191,7 @@ class _Run:
             if not serious:
                 raise UsageError(next(iter(answers.values())).failure)
         build = _building(answers, good)
-        if not good:
+        if not good or len(good) < min(2, len(answers)):
             return [build]
         reference = good[0]
         good = [
@@ -196,12 +207,15 @@ class _Run:
         if judge.random:
             return checks
         checks.append(judge.layers(self._layers(reference)))
+        if FAILED in {check.status for check in checks[1:]}:
+            return checks  # what follows would fail for the same reason
         checks.append(judge.gradients(self._ask("gradients")))
         checks.append(judge.training(self._ask("training")))
         checks.append(judge.saving(self._save(reference)))
         checks.append(judge.batch(self._ask("batch")))
         checks.append(judge.policy(self._ask("policy", name="mixed_bfloat16")))
-        checks.append(judge.jit(self._ask("jit")))
+        if self._jit:
+            checks.append(judge.jit(self._ask("jit")))
         return checks
 
     def _layers(self, reference: str) -> dict[str, Answer]:
@@ -232,20 +246,14 @@ def _building(answers: dict[str, Answer], good: list[str]) -> Check:
         mine, first = (answers[n].values["shapes"] for n in (name, good[0]))
         if mine != first:
             findings.append(
-                _other_weights(name, good[0], len(mine), len(first))
+                Finding(
+                    "weights",
+                    f"on {name} the model has other weights ({len(mine)}) "
+                    f"than on {good[0]} ({len(first)})",
+                    (name,),
+                )
             )
     if findings:
         return Check("build", FAILED, "", tuple(findings), seconds)
     count = answers[good[0]].values["parameters"]
     return Check("build", OK, f"{count:,} parameters", (), seconds)
-
-
-def _other_weights(name: str, reference: str, mine: int, first: int):  # type: ignore[no-untyped-def]
-    from keras_multi.portability.report import Finding
-
-    return Finding(
-        "weights",
-        f"on {name} the model has other weights ({mine}) than on "
-        f"{reference} ({first})",
-        (name,),
-    )

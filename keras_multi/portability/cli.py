@@ -22,6 +22,9 @@ def check(
     time_limit: Annotated[
         float, typer.Option(help="Seconds that one stage may take.")
     ] = 300.0,
+    jit: Annotated[
+        bool, typer.Option(help="Compile too, which takes longest.")
+    ] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout.")
     ] = False,
@@ -36,7 +39,9 @@ def check(
     from keras_multi.portability.check import check_reference
 
     with Console(stderr=True).status("starting") as status:
-        report = check_reference(model, backends, time_limit, status.update)
+        report = check_reference(
+            model, backends, time_limit, jit, status.update
+        )
     if as_json:
         typer.echo(json.dumps(report.as_dict()))
     else:

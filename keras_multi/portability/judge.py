@@ -21,6 +21,8 @@ from keras_multi.portability.report import (
 
 Answers = Mapping[str, Answer]
 
+_ALONE = "one backend has nothing to compare with"
+
 
 def fault(stage: str, backend: str, answer: Answer) -> Finding:
     """The finding for a backend that could not answer."""
@@ -71,6 +73,8 @@ class Judge:
         """Each layer's own output, on the inputs of the reference."""
         if bad := _faults("layers", answers):
             return _check("layers", answers, FAILED, "", bad)
+        if len(answers) < 2:
+            return _check("layers", answers, NOT_JUDGED, _ALONE)
         arrays = _arrays(answers)
         calls = answers[self.reference].values["calls"]
         names = list(arrays[self.reference])
@@ -107,6 +111,8 @@ class Judge:
             return _check("gradients", answers, NOT_JUDGED, reason)
         if bad := _faults("gradients", answers):
             return _check("gradients", answers, FAILED, "", bad)
+        if len(answers) < 2:
+            return _check("gradients", answers, NOT_JUDGED, _ALONE)
         arrays = _arrays(answers)
         weights = answers[self.reference].values["weights"]
         names = [f"g{i}" for i in range(len(weights))]
@@ -205,10 +211,12 @@ class Judge:
         arrays = _arrays(answers)
         if self.reference not in arrays:
             return _check(name, answers, FAILED, "", findings)
+        if len(answers) < 2:
+            return _check(name, answers, NOT_JUDGED, _ALONE)
         names = list(arrays[self.reference])
         parted = first_parting(arrays, self.reference, names, tolerance)
         if parted:
-            text = f"{name} ({parted.name})"
+            text = f"the array {parted.name!r} of the model"
             findings.append(self._parting(name, text, parted, None))
         worst = largest_error(arrays, self.reference, names)
         return _check(
@@ -278,10 +286,14 @@ class Judge:
             if parted.backends == (self.reference,)
             else self.reference
         )
+        amount = (
+            f"by {parted.error:.1e} of the largest value"
+            if np.isfinite(parted.error)
+            else "in its shape, or is not finite"
+        )
         return Finding(
             kind,
-            f"on {names}, {text} differs from that on {rest} by "
-            f"{parted.error:.1e} of the largest value",
+            f"on {names}, {text} differs from that on {rest} {amount}",
             parted.backends,
             layer,
             parted.error,

@@ -264,6 +264,7 @@ def _run(probe: Probe, stage: str, arguments: dict[str, Any]) -> Answer:
 
 def main(folder: Path, reference: str) -> None:
     """Answers the stages that come in."""
+    keras.config.disable_traceback_filtering()  # for the user's file and line
     probe = Probe(folder, reference)
     for number, line in enumerate(sys.stdin):
         stage, _, arguments = line.partition(" ")

@@ -1,6 +1,7 @@
 """What a portability check found."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ class Finding:
         message: a sentence for people.
         backends: those it happens on; empty if it is in the source.
         layer: path of the layer or weight that it is about.
-        error: largest difference, relative to the largest value.
+        error: largest difference, relative to the largest value; infinite
+            if shapes differ or a value is not finite.
         file: the user's file.
         line: line in that file, from 1.
     """
@@ -92,7 +94,12 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values that can be written as JSON."""
-        return {"portable": self.portable, **dataclasses.asdict(self)}
+        plain = dataclasses.asdict(self)
+        for check in plain["checks"]:
+            for finding in check["findings"]:
+                if not math.isfinite(finding["error"] or 0):
+                    finding["error"] = None  # JSON has no infinity
+        return {"portable": self.portable, **plain}
 
     def render(self) -> "Group":
         """Renders the report for the terminal."""
