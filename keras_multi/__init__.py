@@ -6,16 +6,25 @@ the environment variable `KERAS_BACKEND` or `keras_multi.backend.select`.
 """
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = ("backend", "data", "errors", "layers", "training")
+_SUBPACKAGES = (
+    "backend",
+    "data",
+    "errors",
+    "layers",
+    "portability",
+    "training",
+)
 
-__all__ = ["__version__", *_SUBPACKAGES]
+__all__ = ["__version__", *_SUBPACKAGES, "check"]
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name == "check":
+        return importlib.import_module(f"{__name__}.portability.check").check
     if name in _SUBPACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-importlib.import_module("benchmarks.cli").add_commands(app)
+for commands in ("benchmarks.cli", "keras_multi.portability.cli"):
+    importlib.import_module(commands).add_commands(app)
 for domain in ("recsys",):
     app.add_typer(importlib.import_module(f"{domain}.cli").app, name=domain)
 

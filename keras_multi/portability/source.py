@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,11 @@ from keras_multi.errors import UsageError
 
 BuildFunction = Callable[[], Any]
 
+# What a user's code may raise; `SystemExit` must not end the process.
+RAISED = (Exception, SystemExit)
+
 _OWN = Path(__file__).resolve().parents[1]
+_PYTHON = Path(sysconfig.get_path("stdlib")).resolve()
 
 
 def find(reference: str) -> BuildFunction:
@@ -77,36 +82,87 @@ def load_file(path: Path) -> ModuleType:
     Raises:
         UsageError: if it is no Python or raises; the message says where.
     """
+    root = _root(path)
     name = f"user_model_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
+    sys.path.insert(0, str(root))
     try:
+        if root != path.resolve().parent:
+            inside = path.resolve().relative_to(root).with_suffix("")
+            return importlib.import_module(".".join(inside.parts))
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise UsageError(
             f"{error.filename or str(path)!r} is not Python: "
             f"line {error.lineno}: {error.msg}"
         ) from error
-    except Exception as error:
+    except RAISED as error:
         raise UsageError(
-            f"importing {str(path)!r} raised {where(error)}"
+            f"importing {str(path)!r} raised {where(error, path)}"
         ) from error
     return module
 
 
-def where(error: Exception) -> str:
-    """The error in one line, with the place in the user's code."""
+def _root(path: Path) -> Path:
+    """The folder of a file, or the one above the package that it is in."""
+    folder = path.resolve().parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
+def where(error: BaseException, path: Path | None = None) -> str:
+    """The error in one line, with the place in the user's code.
+
+    Args:
+        error: what was raised.
+        path: the user's file.
+    """
+    place = line_of(error, path)
+    shown = f" ({place[0]}:{place[1]})" if place else ""
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}{shown}: {message[:300]}"
+
+
+def line_of(
+    error: BaseException, path: Path | None = None
+) -> tuple[str, int] | None:
+    """File and line of the last step of an error that was the user's.
+
+    That is the last one in `path`, or in a file beside or below it; without
+    any, the last one outside of Python and the installed packages.
+
+    Args:
+        error: what was raised.
+        path: the user's file.
+    """
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if "site-packages" not in frame.filename
-        and _OWN not in Path(frame.filename).resolve().parents
-        and not frame.filename.startswith("<")
+        if _is_users(frame.filename)
     ]
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}{place}: {message[:300]}"
+    if path is not None:
+        folder = path.resolve().parent
+        near = [
+            frame
+            for frame in frames
+            if folder in Path(frame.filename).resolve().parents
+        ]
+        frames = near or frames
+    if not frames:
+        return None
+    return frames[-1].filename, frames[-1].lineno or 0
+
+
+def _is_users(file: str) -> bool:
+    parents = Path(file).resolve().parents
+    return not (
+        file.startswith("<")
+        or "site-packages" in file
+        or _OWN in parents
+        or _PYTHON in parents
+    )

@@ -1,6 +1,8 @@
 """A user's model: built, and given data to run on."""
 
+import inspect
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -9,7 +11,7 @@ from keras import tree
 
 from keras_multi.errors import UsageError
 from keras_multi.portability import synthetic
-from keras_multi.portability.source import BuildFunction, where
+from keras_multi.portability.source import RAISED, BuildFunction, where
 
 
 @dataclass(frozen=True)
@@ -73,23 +75,33 @@ def make(
     few = _repeated(inputs, min(2, _length(inputs)))
     try:
         outputs = model(few, training=False)
-    except Exception as error:
+    except RAISED as error:
         raise UsageError(
             f"the model of {name} cannot be called on inputs of shape "
-            f"{_shapes(inputs)}: {where(error)}"
+            f"{_shapes(inputs)}: {where(error, _file(build))}"
         ) from error
     if targets is not None and not model.compiled:
         synthetic.compile_for(model, outputs, targets)
-    if targets is None and model.compiled:
+    if targets is None and synthetic.has_loss(model):
         targets = synthetic.targets(model, outputs, _length(inputs))
     return Subject(model, inputs, targets)
+
+
+def _file(build: BuildFunction) -> Path | None:
+    try:
+        file = inspect.getsourcefile(build)
+    except TypeError:
+        return None
+    return Path(file) if file else None
 
 
 def _call(build: BuildFunction, name: str) -> tuple[keras.Model, Any, Any]:
     try:
         made = build()
-    except Exception as error:
-        raise UsageError(f"{name} raised {where(error)}") from error
+    except RAISED as error:
+        raise UsageError(
+            f"{name} raised {where(error, _file(build))}"
+        ) from error
     parts = made if isinstance(made, tuple) else (made,)
     if not (1 <= len(parts) <= 3 and isinstance(parts[0], keras.layers.Layer)):
         kinds = ", ".join(type(part).__name__ for part in parts)
@@ -105,6 +117,8 @@ def _call(build: BuildFunction, name: str) -> tuple[keras.Model, Any, Any]:
 
 def _as_array(value: Any) -> np.ndarray:
     array = np.asarray(value)
+    if array.dtype == object and all(isinstance(x, str) for x in array.flat):
+        return array.astype(str)
     return array.astype("float32") if array.dtype == "float64" else array
 
 

@@ -10,14 +10,15 @@ from keras_multi.errors import UsageError
 
 FREE_LENGTH = 16
 _SEED = 0
+_WORDS = np.array(["the", "cat", "sat", "on", "a", "mat"])
 
 
 def inputs(model: keras.Model, rows: int) -> Any:
     """Draws inputs from a model's input specification.
 
     Floating-point inputs are standard normal, integers lie below the
-    smallest vocabulary of the model's embeddings (below 2 without any), and
-    a free axis is 16 long.
+    smallest vocabulary of the model's embeddings (below 2 without any),
+    strings are short words, and a free axis is 16 long.
 
     Args:
         model: with known inputs: functional, sequential with an `Input`, or
@@ -46,6 +47,8 @@ def inputs(model: keras.Model, rows: int) -> Any:
         dtype = keras.backend.standardize_dtype(spec.dtype)
         if dtype == "bool":
             return rng.integers(0, 2, shape).astype("bool")
+        if dtype == "string":
+            return rng.choice(_WORDS, shape)
         if "int" in dtype:
             return rng.integers(0, top, shape).astype(dtype)
         return rng.standard_normal(shape).astype("float32")
@@ -65,6 +68,15 @@ def _specification(model: keras.Model) -> Any:
     )
 
 
+def has_loss(model: keras.Model) -> bool:
+    """Whether a model is compiled with a loss, which targets can be drawn for.
+
+    A model without may bring its own `compute_loss` or `train_step`; what it
+    wants as targets is not known.
+    """
+    return bool(model.compiled and model._compile_loss is not None)
+
+
 def targets(model: keras.Model, outputs: Any, rows: int) -> Any:
     """Draws targets that a compiled model's loss takes.
 
@@ -72,35 +84,49 @@ def targets(model: keras.Model, outputs: Any, rows: int) -> Any:
     zeros and ones for binary ones, standard normal numbers for the rest.
 
     Args:
-        model: a compiled model.
+        model: a model compiled with a loss.
         outputs: what it gives for some rows.
         rows: number of examples.
+
+    Raises:
+        UsageError: if the losses do not fit the outputs.
     """
     rng = np.random.default_rng(_SEED + 1)
-    losses = model._compile_loss._user_loss if model._compile_loss else None
+    losses = model._compile_loss._user_loss
 
-    def draw(output: Any, loss: Any) -> np.ndarray:
-        name = _loss_name(loss)
+    def draw(output: Any, loss: Any) -> Any:
+        if loss is None:
+            return None
+        kind = _kind(loss)
         shape = (rows, *output.shape[1:])
-        if "sparse" in name:
+        if kind == "sparse":
             classes = rng.integers(0, shape[-1], shape[:-1])
             return classes.astype("int32")
-        if "categorical" in name or "kl" in name:
+        if kind == "categorical":
             classes = rng.integers(0, shape[-1], shape[:-1])
             return np.eye(shape[-1], dtype="float32")[classes]
-        if "binary" in name or "hinge" in name:
+        if kind == "binary":
             return rng.integers(0, 2, shape).astype("float32")
-        if "poisson" in name or "log" in name:
+        if kind == "positive":
             return rng.uniform(0.5, 1.5, shape).astype("float32")
         return rng.standard_normal(shape).astype("float32")
 
-    if isinstance(losses, dict):
-        return {key: draw(outputs[key], loss) for key, loss in losses.items()}
-    if isinstance(losses, list | tuple):
-        flat = tree.flatten(outputs)
-        drawn = [draw(o, x) for o, x in zip(flat, losses, strict=True)]
-        return tree.pack_sequence_as(outputs, drawn)
-    return tree.map_structure(lambda output: draw(output, losses), outputs)
+    try:
+        if isinstance(losses, dict):
+            return {key: draw(outputs[key], x) for key, x in losses.items()}
+        if isinstance(losses, list | tuple):
+            flat = tree.flatten(outputs)
+            if len(flat) == len(losses) == 1:
+                return draw(flat[0], losses[0])
+            drawn = [draw(o, x) for o, x in zip(flat, losses, strict=True)]
+            return tree.pack_sequence_as(outputs, drawn)
+        return tree.map_structure(lambda output: draw(output, losses), outputs)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UsageError(
+            f"the losses of the model {model.name!r} do not fit its outputs; "
+            "return (model, inputs, targets). Received: "
+            f"loss={_kinds(losses)}, outputs={_kinds(outputs)}"
+        ) from error
 
 
 def compile_for(model: keras.Model, outputs: Any, targets: Any) -> None:
@@ -114,6 +140,9 @@ def compile_for(model: keras.Model, outputs: Any, targets: Any) -> None:
         model: a built model.
         outputs: what it gives for some rows.
         targets: arrays in the structure of the outputs.
+
+    Raises:
+        UsageError: if targets and outputs differ in structure.
     """
 
     def loss(output: Any, target: np.ndarray) -> keras.losses.Loss:
@@ -125,12 +154,50 @@ def compile_for(model: keras.Model, outputs: Any, targets: Any) -> None:
             )
         return keras.losses.MeanSquaredError()
 
-    losses = tree.map_structure(loss, outputs, targets)
+    try:
+        losses = tree.map_structure(loss, outputs, targets)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"the targets of the model {model.name!r} need the structure of "
+            f"its outputs. Received: targets={_kinds(targets)}, "
+            f"outputs={_kinds(outputs)}"
+        ) from error
     model.compile(keras.optimizers.Adam(1e-3), losses)
 
 
-def _loss_name(loss: Any) -> str:
-    if isinstance(loss, str):
-        return loss.lower()
-    named = getattr(loss, "name", None) or getattr(loss, "__name__", "")
-    return f"{named} {type(loss).__name__}".lower()
+def _kinds(structure: Any) -> Any:
+    """The structure with the names of types, or the strings, in it."""
+    return tree.map_structure(
+        lambda leaf: leaf if isinstance(leaf, str) else type(leaf).__name__,
+        structure,
+    )
+
+
+# Names of Keras's losses in lower case, without underscores.
+_KINDS = {
+    "sparse": {"sparsecategoricalcrossentropy"},
+    "categorical": {
+        *("categoricalcrossentropy", "categoricalfocalcrossentropy"),
+        *("categoricalgeneralizedcrossentropy", "categoricalhinge"),
+        *("kldivergence", "dice", "tversky"),
+    },
+    "binary": {
+        *("binarycrossentropy", "binaryfocalcrossentropy"),
+        *("hinge", "squaredhinge"),
+    },
+    "positive": {"poisson", "meansquaredlogarithmicerror"},
+}
+
+
+def _kind(loss: Any) -> str:
+    """What a loss wants its targets to be."""
+    try:
+        known = keras.losses.get(loss)
+    except ValueError:
+        return "real"
+    name = getattr(known, "__name__", type(known).__name__)
+    name = name.replace("_", "").lower()
+    for kind, losses in _KINDS.items():
+        if name in losses:
+            return kind
+    return "real"
