@@ -6,8 +6,9 @@ import pytest
 from keras import layers
 
 from benchmarks.cost import COUNTERS, least_bytes, model_cost
-from benchmarks.dcn import DCNWorkload, Shape, keras_model
+from benchmarks.dcn import Batches, DCNWorkload, Shape, keras_model
 from benchmarks.workload import Setting
+from benchmarks.workloads.dcn_movielens import MovieLensEpoch
 from keras_multi import backend
 from keras_multi.errors import UsageError
 
@@ -70,7 +71,11 @@ def test_bytes_of_predictions_of_the_dcn():
 
 
 def test_an_epoch_counts_its_last_smaller_batch():
-    epoch = SHAPE.cost(rows=70, steps=3, training=True)
+    rows = DCNWorkload(SHAPE, (70,), True).batches(Setting(70, "float32", ""))
+    first = Batches(rows.ids[:70], rows.dense[:70], rows.targets[:70])
+    workload = MovieLensEpoch()
+    vars(workload)["_data"] = (SHAPE, first)  # as if it had been loaded
+    epoch = workload.cost(32)
     assert epoch.operations == 3 * 2 * 70 * PRODUCTS
     assert epoch.bytes == 4 * (3 * 6 * (TABLE + DENSE) + 70 * (3 + 4 + 1))
 
