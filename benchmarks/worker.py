@@ -20,7 +20,6 @@ import numpy as np
 from benchmarks import workload as finding
 from benchmarks.energy import Meter
 from benchmarks.job import Job
-from benchmarks.limits import Limiter
 from benchmarks.workload import Contender, Setting, Workload
 from keras_multi.errors import KerasMultiError
 
@@ -191,6 +190,9 @@ def serve(job: Job, answers: TextIO) -> None:
     if job.affinity:
         backend.set_affinity(job.affinity)
     backend.select(job.backend)
+    # Imports Keras, which must come after both.
+    from benchmarks.limits import Limiter
+
     backend.set_matmul_precision(job.matmul_precision)
     backend.seed(0)
 

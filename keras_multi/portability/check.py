@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_multi import backend
 from keras_multi.errors import UsageError
@@ -156,7 +157,7 @@ class _Session:
         self.alive = list(names)
 
     def ask(
-        self, stage: str, only: Sequence[str] | None = None, **arguments: object
+        self, stage: str, only: Sequence[str] | None = None, **arguments: Any
     ) -> dict[str, Answer]:
         """Asks the children at the same time."""
         asked = [n for n in self.alive if only is None or n in only]
@@ -179,7 +180,7 @@ class _Run:
     def __init__(self, session: _Session, jit: bool, tick: Tick) -> None:
         self._session, self._jit, self._tick = session, jit, tick
 
-    def _ask(self, stage: str, **arguments: object) -> dict[str, Answer]:
+    def _ask(self, stage: str, **arguments: Any) -> dict[str, Answer]:
         self._tick(stage)
         return self._session.ask(stage, **arguments)
 

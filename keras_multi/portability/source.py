@@ -17,6 +17,7 @@ BuildFunction = Callable[[], Any]
 # What a user's code may raise; `SystemExit` must not end the process.
 RAISED = (Exception, SystemExit)
 
+_HALF = 150
 _OWN = Path(__file__).resolve().parents[1]
 _PYTHON = Path(sysconfig.get_path("stdlib")).resolve()
 
@@ -122,10 +123,25 @@ def where(error: BaseException, path: Path | None = None) -> str:
         error: what was raised.
         path: the user's file.
     """
+    error = _origin(error)
     place = line_of(error, path)
     shown = f" ({place[0]}:{place[1]})" if place else ""
     message = " ".join(str(error).split())
-    return f"{type(error).__name__}{shown}: {message[:300]}"
+    if len(message) > 2 * _HALF:
+        message = f"{message[:_HALF]} ... {message[-_HALF:]}"
+    return f"{type(error).__name__}{shown}: {message}"
+
+
+def _origin(error: BaseException) -> BaseException:
+    """The error that a library was handling when it failed by itself."""
+    context = error.__context__
+    frames = traceback.extract_tb(error.__traceback__)
+    if context is None or (frames and _is_users(frames[-1].filename)):
+        return error
+    earlier = traceback.extract_tb(context.__traceback__)
+    if any(_is_users(frame.filename) for frame in earlier):
+        return _origin(context)
+    return error
 
 
 def line_of(
@@ -142,7 +158,7 @@ def line_of(
     """
     frames = [
         frame
-        for frame in traceback.extract_tb(error.__traceback__)
+        for frame in traceback.extract_tb(_origin(error).__traceback__)
         if _is_users(frame.filename)
     ]
     if path is not None:

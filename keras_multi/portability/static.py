@@ -204,8 +204,8 @@ class _Frameworks(ast.NodeVisitor):
         for child in node.body:
             self.visit(child)
         self._guards -= optional
-        for child in (*node.handlers, *node.orelse, *node.finalbody):
-            self.visit(child)
+        for other in (*node.handlers, *node.orelse, *node.finalbody):
+            self.visit(other)
 
 
 def _framework(

@@ -63,7 +63,7 @@ def given_functions(
     tree: ast.Module, functions: dict[str, Function]
 ) -> list[Function]:
     """Functions given to a `Lambda` layer, or as a loss or activation."""
-    found = []
+    found: list[Function] = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue

@@ -157,3 +157,22 @@ def test_dry_run_shows_cells_and_runs_nothing(user_file, tmp_path):
     assert result.returncode == 0
     assert "6 cells" in result.stdout
     assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.slow
+def test_cells_run_on_the_cores_asked_for(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import os, keras\n"
+        "def build():\n"
+        "    assert len(os.sched_getaffinity(0)) == 1\n"
+        "    return keras.Sequential(\n"
+        "        [keras.Input((4,)), keras.layers.Dense(3)]\n"
+        "    )\n"
+    )
+    result = bench(
+        *models(file, "build"), "--precision", "float32", "--budget", "0.1",
+        "--backend", "jax", "--threads", "1", "--json", "--output", tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads(result.stdout)["environment"]["affinity"]) == 1
