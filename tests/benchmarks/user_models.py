@@ -16,13 +16,9 @@ def cnn():
             layers.Dense(5, activation="softmax"),
         ]
     )
-<<<<<<< HEAD
     model.compile(
         "adam", "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
-=======
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
->>>>>>> check
     return model
 
 
