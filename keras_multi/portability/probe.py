@@ -178,6 +178,11 @@ class Probe:
             for name, value in vars(sys.modules[self._module()]).items()
             if inspect.isclass(value) or inspect.isfunction(value)
         }
+        classes |= {
+            type(layer).__name__: type(layer)
+            for layer in self.model._flatten_layers()
+            if not type(layer).__module__.startswith("keras.")
+        }
         model = keras.saving.load_model(
             path, custom_objects=classes, compile=False, safe_mode=False
         )

@@ -145,7 +145,7 @@ def test_framework_function_is_named_with_its_line(tmp_path):
 
 def test_numpy_on_a_tensor_is_named_with_its_line(tmp_path):
     reference = write(tmp_path, PLANTED.format(line="return np.sin(x)"))
-    found = report(reference)
+    found = report(reference, "--backend", "jax")
     assert not found["portable"]
     first = found["findings"][0]
     assert (first["kind"], first["line"]) == ("numpy", 9)
@@ -153,7 +153,9 @@ def test_numpy_on_a_tensor_is_named_with_its_line(tmp_path):
 
 def test_layer_that_differs_on_a_backend_is_named(tmp_path):
     line = 'return x * (1.01 if keras.backend.backend() == "torch" else 1.0)'
-    child = run(write(tmp_path, PLANTED.format(line=line)), "--json")
+    reference = write(tmp_path, PLANTED.format(line=line))
+    pair = ("--backend", "jax", "--backend", "torch")
+    child = run(reference, *pair, "--json")
     found = json.loads(child.stdout)
     assert child.returncode == 1
     assert "a word to standard output" in child.stderr
