@@ -24,27 +24,29 @@ def throughput(results: Results) -> list[Chart]:
 
 
 def share_of_limit(results: Results) -> list[Chart]:
-    """Shortest possible time over the measured one, a chart per workload."""
-    groups: dict[str, list[Row]] = {}
-    for cell, measurement in measured(results):
-        share = cell.share_of_limit(measurement)
-        if share is None:
-            continue
-        seconds = measurement.timing.seconds
-        percent = {
-            "median": 100 * share,
-            "low": 100 * share * seconds.median / seconds.high,
-            "high": 100 * share * seconds.median / seconds.low,
-            "size": f"batch {measurement.batch_size}",
-        }
-        groups.setdefault(cell.workload, []).append(
-            row(cell, measurement) | percent
-        )
+    """Shortest possible time over the measured one, in percent."""
     charts = []
-    for workload, rows in groups.items():
-        dots = marks.dots(rows, "size", "variant", "% of the limit", zero=True)
-        chart = marks.specification(alt.layer(marks.rule(100.0), dots))
-        charts.append(Chart(workload, "", chart))
+    for work, group in by_work(results).items():
+        rows = []
+        for cell, measurement in group:
+            share = cell.share_of_limit(measurement)
+            if share is not None:
+                seconds = measurement.timing.seconds
+                shortest = 100 * share * seconds.median
+                rows.append(
+                    row(cell)
+                    | {
+                        "median": 100 * share,
+                        "low": shortest / seconds.high,
+                        "high": shortest / seconds.low,
+                    }
+                )
+        if rows:
+            dots = marks.dots(
+                rows, "cell", "precision", "% of the limit", zero=True
+            )
+            chart = marks.specification(alt.layer(marks.rule(100.0), dots))
+            charts.append(Chart(title(work), "", chart))
     return charts
 
 

@@ -21,6 +21,7 @@ _NEUTRAL = "#8a93a3"
 _FORMAT = ",.3r"
 _STEP = 15
 _MARGIN = 1.12
+_DASHES = [[1, 0], [5, 3], [2, 2], [8, 3, 2, 3]]
 _COMPILED = ("xla", "compile")
 
 
@@ -90,7 +91,7 @@ def bars(rows: list[Row], title: str) -> alt.Chart:
         _rows(rows, "cell", "precision")
         .mark_bar()
         .encode(
-            x=alt.X("size:Q", title=title).axis(tickCount=5, format="~s"),
+            x=alt.X("size:Q", title=title).axis(tickCount=5, format=",~g"),
             color=_color(rows),
             opacity=alt.Opacity(
                 "precision:O",
@@ -126,7 +127,7 @@ def curves(
     xs, ys = ([row[field] for row in rows] for field in (x[0], y[0]))
     across = alt.X(f"{x[0]}:Q", title=x[1])
     up = alt.Y(f"{y[0]}:Q", title=y[1])
-    base = _lines(rows).encode(
+    base = _colored(rows).encode(
         x=_log(across, xs) if decades else _tight(across, xs, sorted(set(xs))),
         y=_log(up, ys) if decades else _tight(up, ys),
         tooltip=[
@@ -134,15 +135,10 @@ def curves(
             *(alt.Tooltip(f"{f}:Q", format=_FORMAT) for f, _ in (x, y)),
         ],
     )
-    layers = [base.mark_line()]
+    layers = [_dashed(base.mark_line(), rows)]
     if points:
-        layers.append(
-            base.mark_point(filled=True, size=45, opacity=1).encode(
-                shape=_shape(rows),
-                strokeDash=alt.Undefined,
-                strokeWidth=alt.Undefined,
-            )
-        )
+        dots = base.mark_point(filled=True, size=45, opacity=1)
+        layers.append(dots.encode(shape=_shape(rows)))
     return alt.layer(*layers)
 
 
@@ -174,7 +170,7 @@ def rounds(rows: list[Row]) -> Layers:
     """Time per step over the rounds; outliers have a ring."""
     times = [row["step"] for row in rows]
     last = max(row["round"] for row in rows)
-    base = _lines(rows).encode(
+    base = _colored(rows).encode(
         x=alt.X(
             "round:Q", scale=alt.Scale(domain=[1, max(last, 2)], nice=False)
         ).axis(tickMinStep=1, format="d"),
@@ -185,42 +181,42 @@ def rounds(rows: list[Row]) -> Layers:
             alt.Tooltip("step:Q", title="ms per step", format=_FORMAT),
         ],
     )
-    rings = base.transform_filter("datum.outlier").mark_point(
-        size=90, filled=False
-    )
     return alt.layer(
-        base.mark_line(point=alt.OverlayMarkDef(size=12)),
-        rings.encode(strokeDash=alt.Undefined, strokeWidth=alt.Undefined),
+        _dashed(base.mark_line(), rows),
+        base.mark_point(filled=True, size=12, opacity=1),
+        base.transform_filter("datum.outlier").mark_point(size=90),
     )
 
 
-def _lines(rows: list[Row]) -> alt.Chart:
-    """A chart of one line per variant: dashes are the precision.
+def _colored(rows: list[Row]) -> alt.Chart:
+    return alt.Chart(alt.Data(values=rows), height=280).encode(
+        color=_color(rows)
+    )
+
+
+def _dashed(lines: alt.Chart, rows: list[Row]) -> alt.Chart:
+    """Tells the variants apart: dashes are the precision.
 
     Where a backend ran in several modes, the compiled ones are thicker.
     """
-    precisions, modes = (
-        _distinct(rows, name) for name in ("precision", "mode")
-    )
-    dashes = [[1, 0], [5, 3], [2, 2], [8, 3, 2, 3]]
-    chart = alt.Chart(alt.Data(values=rows), height=280).encode(
-        color=_color(rows),
+    legend = alt.Legend(title=None, symbolType="stroke")
+    modes, precisions = (_distinct(rows, f) for f in ("mode", "precision"))
+    dashes = alt.Scale(domain=precisions, range=_DASHES[: len(precisions)])
+    lines = lines.encode(
         strokeDash=alt.StrokeDash(
-            "precision:N",
-            sort=None,
-            scale=alt.Scale(domain=precisions, range=dashes[: len(precisions)]),
-            legend=alt.Legend(title=None, symbolType="stroke"),
+            "precision:N", sort=None, scale=dashes, legend=legend
         ),
     )
     if len(_distinct(rows, "cell")) == len(_distinct(rows, "backend")):
-        return chart
-    widths = [2.5 if mode in _COMPILED else 1.2 for mode in modes]
-    return chart.encode(
+        return lines
+    widths = alt.Scale(
+        type="ordinal",
+        domain=modes,
+        range=[2.5 if mode in _COMPILED else 1.2 for mode in modes],
+    )
+    return lines.encode(
         strokeWidth=alt.StrokeWidth(
-            "mode:O",
-            sort=None,
-            scale=alt.Scale(domain=modes, range=widths),
-            legend=alt.Legend(title=None, symbolType="stroke"),
+            "mode:O", sort=None, scale=widths, legend=legend
         )
     )
 
@@ -270,25 +266,28 @@ def _log(axis: _Axis, values: list[float]) -> _Axis:
     last = max(math.ceil(math.log10(max(values))), first + 1)
     powers = [10.0**power for power in range(first, last + 1)]
     return axis.scale(type="log", domain=[powers[0], powers[-1]]).axis(
-        format="~g", values=powers
+        format="~s" if powers[0] >= 1 else "~g", values=powers
     )
 
 
 def _tight(
-    axis: _Axis, values: list[float], ticks: list[float] | None = None
+    axis: _Axis, values: list[float], counts: list[int] | None = None
 ) -> _Axis:
-    """A logarithmic axis that ends just beyond the values."""
+    """A logarithmic axis that ends just beyond the values.
+
+    Its ticks are `counts`, or else round numbers.
+    """
     low, high = min(values) / _MARGIN, max(values) * _MARGIN
-    if ticks is None:
-        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
-        ticks = [
-            tick
-            for power in powers
-            for factor in (1, 1.5, 2, 3, 5, 7)
-            if low <= (tick := factor * 10.0**power) <= high
-        ]
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    ticks = [
+        tick
+        for power in powers
+        for factor in (1, 1.5, 2, 3, 5, 7)
+        if low <= (tick := factor * 10.0**power) <= high
+    ]
     return axis.scale(type="log", domain=[low, high], nice=False).axis(
-        format="~s" if low >= 1 else "~g", values=ticks
+        format=",d" if counts else "~s" if low >= 1 else "~g",
+        values=counts or ticks,
     )
 
 

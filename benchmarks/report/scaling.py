@@ -9,6 +9,7 @@ from benchmarks.report import marks
 from benchmarks.report.marks import Row
 from benchmarks.report.rows import Chart, by_work, measured, row, title
 from benchmarks.results import Cell, Measurement, Results
+from benchmarks.table import figure
 
 _LEAST_STEPS = 1e4
 _POINTS = 41
@@ -50,7 +51,7 @@ def break_even(measurement: Measurement, first: Measurement) -> float:
     the seconds per step s; infinite where there is none.
 
     Args:
-        measurement: the variant that takes longer to compile.
+        measurement: a variant that takes as long to compile, or longer.
         first: the other.
 
     Example:
@@ -60,7 +61,7 @@ def break_even(measurement: Measurement, first: Measurement) -> float:
     """
     late = measurement.compile_seconds - first.compile_seconds
     gain = first.timing.seconds.median - measurement.timing.seconds.median
-    if late <= 0:
+    if late <= 0 and gain >= 0:
         return 0.0
     return float(math.ceil(late / gain)) if gain > 0 else math.inf
 
@@ -96,7 +97,7 @@ def _total_time(heading: str, group: list[tuple[Cell, Measurement]]) -> Chart:
         heading,
         "",
         marks.specification(alt.layer(*layers)),
-        ("variant", "compile s", "ms per step", "break-even steps"),
+        ("variant", "break-even steps", "compile s", "ms per step"),
         tuple(_lines(group, evens, first)),
     )
 
@@ -117,9 +118,9 @@ def _lines(
         lines.append(
             (
                 f"{cell.backend} {cell.mode} {cell.precision}",
-                f"{measurement.compile_seconds:.3g}",
-                f"{measurement.timing.seconds.median * 1e3:.3g}",
                 text,
+                figure(measurement.compile_seconds),
+                figure(measurement.timing.seconds.median * 1e3),
             )
         )
     return lines
