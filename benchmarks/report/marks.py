@@ -91,7 +91,7 @@ def bars(rows: list[Row], title: str) -> alt.Chart:
         _rows(rows, "cell", "precision")
         .mark_bar()
         .encode(
-            x=alt.X("size:Q", title=title).axis(tickCount=5, format=",~g"),
+            x=alt.X("size:Q", title=title).axis(tickCount=5),
             color=_color(rows),
             opacity=alt.Opacity(
                 "precision:O",
