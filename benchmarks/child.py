@@ -22,6 +22,7 @@ _OUT_OF_MEMORY = re.compile(
     r"|bad_alloc|Unable to allocate",
     re.IGNORECASE,
 )
+_ERROR = re.compile(r"[\w.]*(Error|Exception|Exit)\b")
 
 
 class CellFailed(KerasMultiError):
@@ -131,7 +132,8 @@ class Child:
             )
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors if line.strip()]
-        told = lines[-1][:300] if lines else "it printed nothing"
+        named = [line for line in lines if _ERROR.match(line)]
+        told = (named or lines or ["it printed nothing"])[-1][:300]
         if any(_OUT_OF_MEMORY.search(line) for line in lines[-20:]):
             return f"out of memory: {told}"
         if code < 0:
