@@ -1,76 +1,71 @@
-"""What the report's charts show: their data, titles and notes."""
+"""How fast the cells are, and relative to what."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import altair as alt
 
 from benchmarks import statistics
 from benchmarks.report import marks
-from benchmarks.results import Cell, Estimate, Measurement, Results, Rival
+from benchmarks.report.marks import Row
+from benchmarks.report.rows import Chart, by_work, measured, row, title
+from benchmarks.results import Cell, Measurement, Results, Rival
 from benchmarks.table import native, peer, peers
-
-_LEAST_COMPILE = 1e-3
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart with what stands around it.
-
-    Attributes:
-        title: its heading.
-        note: how to read it, one or two sentences.
-        specification: a Vega-Lite object.
-    """
-
-    title: str
-    note: str
-    specification: dict[str, Any]
 
 
 def throughput(results: Results) -> list[Chart]:
     """Work per second with intervals, one chart per workload and batch."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    units = {}
-    for cell, measurement in _measured(results):
-        key = (cell.workload, measurement.batch_size)
-        row = _row(cell) | measurement.throughput.model_dump()
-        groups.setdefault(key, []).append(row)
-        units[key] = measurement.unit
-    return [
-        Chart(
-            f"{workload}, batch {batch_size}",
-            "",
-            marks.specification(
-                marks.dots(
-                    rows,
-                    "cell",
-                    "precision",
-                    f"{units[workload, batch_size]} per second",
+    charts = []
+    for work, group in by_work(results).items():
+        rows = [row(c) | m.throughput.model_dump() for c, m in group]
+        unit = group[0][1].unit
+        dots = marks.dots(rows, "cell", "precision", f"{unit} per second")
+        charts.append(Chart(title(work), "", marks.specification(dots)))
+    return charts
+
+
+def share_of_limit(results: Results) -> list[Chart]:
+    """Shortest possible time over the measured one, in percent."""
+    charts = []
+    for work, group in by_work(results).items():
+        rows = []
+        for cell, measurement in group:
+            share = cell.share_of_limit(measurement)
+            if share is not None:
+                seconds = measurement.timing.seconds
+                shortest = 100 * share * seconds.median
+                rows.append(
+                    row(cell)
+                    | {
+                        "median": 100 * share,
+                        "low": shortest / seconds.high,
+                        "high": shortest / seconds.low,
+                    }
                 )
-            ),
-        )
-        for (workload, batch_size), rows in groups.items()
-    ]
+        if rows:
+            dots = marks.dots(
+                rows, "cell", "precision", "% of the limit", zero=True
+            )
+            chart = marks.specification(alt.layer(marks.rule(100.0), dots))
+            charts.append(Chart(title(work), "", chart))
+    return charts
 
 
 def mixed_precision(results: Results) -> Chart | None:
     """Speed-up of the other precisions over float32 on the same backend."""
     plain = {
         (*_without_precision(cell), measurement.batch_size): measurement
-        for cell, measurement in _measured(results)
+        for cell, measurement in measured(results)
         if cell.precision == "float32"
     }
     rows = []
-    for cell, measurement in _measured(results):
+    for cell, measurement in measured(results):
         key = (*_without_precision(cell), measurement.batch_size)
         if cell.precision == "float32" or key not in plain:
             continue
         ratio = statistics.compare(
             measurement.timing.samples, plain[key].timing.samples
         ).ratio
-        rows.append(_row(cell, measurement) | ratio.model_dump())
+        rows.append(row(cell, measurement) | ratio.model_dump())
     return _ratios(
         rows,
         "Mixed precision against float32",
@@ -106,87 +101,29 @@ def peer_ratios(results: Results) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def compile_time(results: Results) -> Chart | None:
-    """Compile time against the time of one step."""
-    rows = [
-        _row(cell, measurement)
-        | {
-            "seconds": measurement.compile_seconds,
-            "shown": max(measurement.compile_seconds, _LEAST_COMPILE),
-            "step": measurement.timing.seconds.median * 1e3,
-        }
-        for cell, measurement in _measured(results)
-    ]
-    if not rows:
-        return None
-    return Chart(
-        "Compile time against run time",
-        "Both axes are logarithmic. Compile time is the first call less one "
-        "steady step; anything below 1 ms is drawn at 1 ms.",
-        marks.specification(marks.scatter(rows)),
-    )
-
-
-def peak_memory(results: Results) -> list[Chart]:
-    """Peak memory of each cell's process, one chart per workload."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for cell in results.cells:
-        if cell.status == "ok" and cell.peak_memory_bytes is not None:
-            size = cell.peak_memory_bytes / 2**20
-            row = _row(cell) | {"size": size}
-            groups.setdefault(cell.workload, []).append(row)
-    return [
-        Chart(workload, "", marks.specification(marks.bars(rows)))
-        for workload, rows in groups.items()
-    ]
-
-
-def _measured(results: Results) -> Iterator[tuple[Cell, Measurement]]:
-    for cell in results.cells:
-        if cell.status == "ok":
-            for measurement in cell.measurements:
-                yield cell, measurement
-
-
 def _without_precision(cell: Cell) -> tuple[str, str, str]:
     return cell.workload, cell.backend, cell.mode
-
-
-def _row(cell: Cell, measurement: Measurement | None = None) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "workload": cell.workload,
-        "backend": cell.backend,
-        "precision": cell.precision,
-        "mode": cell.mode,
-        "cell": f"{cell.backend} {cell.mode}",
-        "variant": f"{cell.backend} {cell.mode} {cell.precision}",
-    }
-    if measurement is not None:
-        row["batch"] = measurement.batch_size
-        row["group"] = f"{cell.workload} {measurement.batch_size}"
-    return row
 
 
 def _rivals(
     results: Results,
     find: Callable[[Measurement], Rival | None],
-    title: str,
+    heading: str,
     note: str,
 ) -> Chart | None:
-    rows = []
-    for cell, measurement in _measured(results):
-        rival = find(measurement)
-        if rival is not None:
-            ratio: Estimate = rival.ratio
-            rows.append(_row(cell, measurement) | ratio.model_dump())
-    return _ratios(rows, title, note, "our time / its time")
+    rows = [
+        row(cell, measurement) | rival.ratio.model_dump()
+        for cell, measurement in measured(results)
+        if (rival := find(measurement)) is not None
+    ]
+    return _ratios(rows, heading, note, "our time / its time")
 
 
 def _ratios(
-    rows: list[dict[str, Any]], title: str, note: str, axis: str
+    rows: list[Row], heading: str, note: str, axis: str
 ) -> Chart | None:
     if not rows:
         return None
     dots = marks.dots(rows, "group", "variant", axis)
     chart = marks.specification(alt.layer(marks.rule(1.0), dots))
-    return Chart(title, note, chart)
+    return Chart(heading, note, chart)

@@ -20,9 +20,14 @@ _SHAPES = {"float32": "circle", "mixed_bfloat16": "diamond"}
 _NEUTRAL = "#8a93a3"
 _FORMAT = ",.3r"
 _STEP = 15
+_MARGIN = 1.12
+_DASHES = [[1, 0], [5, 3], [2, 2], [8, 3, 2, 3]]
+_COMPILED = ("xla", "compile")
 
 
-def dots(rows: list[Row], y: str, offset: str, title: str) -> Layers:
+def dots(
+    rows: list[Row], y: str, offset: str, title: str, zero: bool = False
+) -> Layers:
     """Medians as points, intervals as lines; a group of lines per `y`."""
     base = _rows(rows, y, offset).encode(
         color=_color(rows),
@@ -33,7 +38,7 @@ def dots(rows: list[Row], y: str, offset: str, title: str) -> Layers:
             alt.Tooltip("high:Q", format=_FORMAT),
         ],
     )
-    x = alt.X("low:Q", title=title, scale=alt.Scale(zero=False))
+    x = alt.X("low:Q", title=title, scale=alt.Scale(zero=zero))
     x = x.axis(format="~s", tickCount=5)
     lines = base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q")
     points = base.mark_point(filled=True, size=60, opacity=1).encode(
@@ -80,13 +85,13 @@ def rule(value: float) -> alt.Chart:
     )
 
 
-def bars(rows: list[Row]) -> alt.Chart:
-    """Peak memory of each cell."""
+def bars(rows: list[Row], title: str) -> alt.Chart:
+    """The `size` of each cell."""
     return (
         _rows(rows, "cell", "precision")
         .mark_bar()
         .encode(
-            x=alt.X("size:Q", title="MiB").axis(tickCount=5),
+            x=alt.X("size:Q", title=title).axis(tickCount=5),
             color=_color(rows),
             opacity=alt.Opacity(
                 "precision:O",
@@ -96,8 +101,122 @@ def bars(rows: list[Row]) -> alt.Chart:
             ),
             tooltip=[
                 *_names(batch=False),
-                alt.Tooltip("size:Q", title="MiB", format=",.0f"),
+                alt.Tooltip("size:Q", title=title, format=_FORMAT),
             ],
+        )
+    )
+
+
+def curves(
+    rows: list[Row],
+    x: tuple[str, str],
+    y: tuple[str, str],
+    points: bool = False,
+    decades: bool = False,
+) -> Layers:
+    """One line per variant, both axes logarithmic.
+
+    Args:
+        rows: with the two fields, above zero.
+        x: field and title of the horizontal axis.
+        y: field and title of the vertical axis.
+        points: whether to mark each row.
+        decades: whether the axes span whole powers of ten; else they are
+            tight, and the horizontal one has a tick for each value.
+    """
+    xs, ys = ([row[field] for row in rows] for field in (x[0], y[0]))
+    across = alt.X(f"{x[0]}:Q", title=x[1])
+    up = alt.Y(f"{y[0]}:Q", title=y[1])
+    base = _colored(rows).encode(
+        x=_log(across, xs) if decades else _tight(across, xs, sorted(set(xs))),
+        y=_log(up, ys) if decades else _tight(up, ys),
+        tooltip=[
+            *_names(),
+            *(alt.Tooltip(f"{f}:Q", format=_FORMAT) for f, _ in (x, y)),
+        ],
+    )
+    layers = [_dashed(base.mark_line(), rows)]
+    if points:
+        dots = base.mark_point(filled=True, size=45, opacity=1)
+        layers.append(dots.encode(shape=_shape(rows)))
+    return alt.layer(*layers)
+
+
+def crossings(rows: list[Row], all_rows: list[Row]) -> alt.Chart:
+    """Points where a line of `curves` crosses that of the first variant.
+
+    Args:
+        rows: the points, with `steps` and `total`.
+        all_rows: those of the lines, whose colours and shapes count.
+    """
+    return (
+        alt.Chart(alt.Data(values=rows))
+        .mark_point(filled=True, size=60, opacity=1)
+        .encode(
+            x="steps:Q",
+            y="total:Q",
+            color=_color(all_rows),
+            shape=_shape(all_rows),
+            tooltip=[
+                *_names(),
+                alt.Tooltip("steps:Q", title="break-even", format=",.0f"),
+                alt.Tooltip("total:Q", title="seconds", format=_FORMAT),
+            ],
+        )
+    )
+
+
+def rounds(rows: list[Row]) -> Layers:
+    """Time per step over the rounds; outliers have a ring."""
+    times = [row["step"] for row in rows]
+    last = max(row["round"] for row in rows)
+    base = _colored(rows).encode(
+        x=alt.X(
+            "round:Q", scale=alt.Scale(domain=[1, max(last, 2)], nice=False)
+        ).axis(tickMinStep=1, format="d"),
+        y=_tight(alt.Y("step:Q", title="ms per step"), times),
+        tooltip=[
+            *_names(),
+            alt.Tooltip("round:Q"),
+            alt.Tooltip("step:Q", title="ms per step", format=_FORMAT),
+        ],
+    )
+    return alt.layer(
+        _dashed(base.mark_line(), rows),
+        base.mark_point(filled=True, size=12, opacity=1),
+        base.transform_filter("datum.outlier").mark_point(size=90),
+    )
+
+
+def _colored(rows: list[Row]) -> alt.Chart:
+    return alt.Chart(alt.Data(values=rows), height=280).encode(
+        color=_color(rows)
+    )
+
+
+def _dashed(lines: alt.Chart, rows: list[Row]) -> alt.Chart:
+    """Tells the variants apart: dashes are the precision.
+
+    Where a backend ran in several modes, the compiled ones are thicker.
+    """
+    legend = alt.Legend(title=None, symbolType="stroke")
+    modes, precisions = (_distinct(rows, f) for f in ("mode", "precision"))
+    dashes = alt.Scale(domain=precisions, range=_DASHES[: len(precisions)])
+    lines = lines.encode(
+        strokeDash=alt.StrokeDash(
+            "precision:N", sort=None, scale=dashes, legend=legend
+        ),
+    )
+    if len(_distinct(rows, "cell")) == len(_distinct(rows, "backend")):
+        return lines
+    widths = alt.Scale(
+        type="ordinal",
+        domain=modes,
+        range=[2.5 if mode in _COMPILED else 1.2 for mode in modes],
+    )
+    return lines.encode(
+        strokeWidth=alt.StrokeWidth(
+            "mode:O", sort=None, scale=widths, legend=legend
         )
     )
 
@@ -147,7 +266,28 @@ def _log(axis: _Axis, values: list[float]) -> _Axis:
     last = max(math.ceil(math.log10(max(values))), first + 1)
     powers = [10.0**power for power in range(first, last + 1)]
     return axis.scale(type="log", domain=[powers[0], powers[-1]]).axis(
-        format="~g", values=powers
+        format="~s" if powers[0] >= 1 else "~g", values=powers
+    )
+
+
+def _tight(
+    axis: _Axis, values: list[float], counts: list[int] | None = None
+) -> _Axis:
+    """A logarithmic axis that ends just beyond the values.
+
+    Its ticks are `counts`, or else round numbers.
+    """
+    low, high = min(values) / _MARGIN, max(values) * _MARGIN
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    ticks = [
+        tick
+        for power in powers
+        for factor in (1, 1.5, 2, 3, 5, 7)
+        if low <= (tick := factor * 10.0**power) <= high
+    ]
+    return axis.scale(type="log", domain=[low, high], nice=False).axis(
+        format=",d" if counts else "~s" if low >= 1 else "~g",
+        values=counts or ticks,
     )
 
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import export
+from benchmarks import cli, export, runner
+from benchmarks import plan as planning
 from benchmarks.results import Cell
 from tests.benchmarks import fake
 
@@ -148,3 +149,25 @@ def test_headline_where_nothing_can_be_compared():
     assert export.headline(apart) == "no work that jax and torch all did"
     none = run.model_copy(update={"cells": []})
     assert export.headline(none) == "no figures"
+
+
+def test_a_run_leaves_its_files_and_tells_its_headline(
+    tmp_path, monkeypatch, capsys
+):
+    whole = fake.run()
+
+    def run(plan, tick, save, earlier):
+        save(whole)
+        return whole
+
+    monkeypatch.setattr(runner, "run", run)
+    plan = planning.make({"workloads": ["dcn_train"]})
+    cli._tell(cli._with_progress(plan, tmp_path, None), tmp_path, False)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "results.json",
+        "results.csv",
+        "results.md",
+        "report.html",
+    }
+    assert (tmp_path / "results.csv").read_text() == export.csv(whole)
+    assert export.headline(whole) in capsys.readouterr().out.splitlines()

@@ -3,6 +3,7 @@
 const table = document.getElementById("table");
 const body = table.tBodies[0];
 const rows = Array.from(body.rows);
+const selects = Array.from(document.querySelectorAll("select[data-column]"));
 const headings = Array.from(table.tHead.rows[0].cells);
 
 function showRows() {
@@ -10,7 +11,10 @@ function showRows() {
   let count = 0;
   for (const row of rows) {
     const text = row.textContent.toLowerCase();
-    row.hidden = !words.every((word) => text.includes(word));
+    const selected = selects.every(
+      ({ value, dataset }) => value === "" || row.cells[dataset.column].textContent === value,
+    );
+    row.hidden = !selected || !words.every((word) => text.includes(word));
     count += !row.hidden;
   }
   document.getElementById("shown").textContent = `${count} of ${rows.length} rows`;
@@ -33,12 +37,13 @@ function sortBy(column) {
 }
 
 document.getElementById("filter").addEventListener("input", showRows);
+for (const select of selects) select.addEventListener("change", showRows);
 headings.forEach((heading, column) => {
   heading.addEventListener("click", () => sortBy(column));
 });
 showRows();
 
-for (const plot of document.querySelectorAll("[data-chart]")) {
+function draw(plot) {
   vegaEmbed(plot, JSON.parse(plot.dataset.chart), {
     renderer: "svg",
     tooltip: { theme: "custom" },
@@ -47,3 +52,14 @@ for (const plot of document.querySelectorAll("[data-chart]")) {
     plot.textContent = `This chart cannot be drawn: ${error.message}`;
   });
 }
+
+// What is folded away has no width to fill yet.
+const folded = document.querySelector("#samples details");
+for (const plot of document.querySelectorAll("[data-chart]")) {
+  if (!folded.contains(plot)) draw(plot);
+}
+folded.addEventListener(
+  "toggle",
+  () => folded.querySelectorAll("[data-chart]").forEach(draw),
+  { once: true },
+);

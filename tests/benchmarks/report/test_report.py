@@ -11,14 +11,24 @@ from keras_multi.errors import ResultsError
 from tests.benchmarks import fake
 
 HOSTILE = "</script><img src=x onerror=\"alert('x')\"> & {{ 7 * 7 }}"
-CHARTS = 12
+
+# A made-up run and its charts, without those that are folded away.
+CHARTS = {"run": 19, "full": 31}
+FOLDED = {"run": 5, "full": 6}
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    report.write(fake.run(reason=HOSTILE), path)
-    return path
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    runs = {"run": fake.run(reason=HOSTILE), "full": fake.full()}
+    for name, run in runs.items():
+        report.write(run, folder / f"{name}.html")
+    return {name: folder / f"{name}.html" for name in runs}
+
+
+@pytest.fixture(scope="module")
+def path(paths):
+    return paths["run"]
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +47,11 @@ def browser():
 
 
 @pytest.fixture
-def open_report(browser, path):
-    """Opens the report; afterwards, nothing was fetched and nothing failed."""
-    events, contexts = [], []
+def open_report(browser, paths):
+    """Opens a report; afterwards, nothing was fetched and nothing failed."""
+    events, opened, contexts = [], [], []
 
-    def open_(width=1280, scheme="light"):
+    def open_(width=1280, scheme="light", name="run"):
         context = browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme
         )
@@ -51,18 +61,28 @@ def open_report(browser, path):
         page.on("pageerror", lambda error: events.append(str(error)))
         page.on("dialog", lambda dialog: events.append(dialog.message))
         page.on("request", lambda request: events.append(request.url))
-        page.goto(path.as_uri())
-        page.wait_for_function(
-            "count => document.querySelectorAll('.plot svg.marks').length "
-            "=== count",
-            arg=CHARTS,
-        )
+        opened.append(paths[name].as_uri())
+        page.goto(opened[-1])
+        wait_for(page, CHARTS[name])
         return page
 
     yield open_
     for context in contexts:
         context.close()
-    assert events == [path.as_uri()] * len(contexts)
+    assert events == opened
+
+
+def wait_for(page, count: int) -> None:
+    page.wait_for_function(
+        "count => document.querySelectorAll('.plot svg.marks').length "
+        "=== count",
+        arg=count,
+    )
+
+
+def open_samples(page, name: str) -> None:
+    page.locator("#samples summary h2").click()
+    wait_for(page, CHARTS[name] + FOLDED[name])
 
 
 def column(page, place: int) -> list[str]:
@@ -70,9 +90,55 @@ def column(page, place: int) -> list[str]:
     return cells.all_inner_texts()
 
 
-def test_charts_are_drawn(open_report):
+@pytest.mark.parametrize("name", ["run", "full"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_chart_has_marks_and_fits(open_report, name, width):
+    page = open_report(width=width, name=name)
+    open_samples(page, name)
+    plots = page.locator(".plot")
+    assert plots.count() == CHARTS[name] + FOLDED[name]
+    for plot in plots.all():
+        drawn = plot.locator("svg .role-mark path, svg .role-mark line")
+        assert drawn.count() > 0
+        widths = plot.evaluate(
+            "p => [p.clientWidth, p.querySelector('svg').clientWidth]"
+        )
+        assert 0.8 * widths[0] < widths[1] <= widths[0] + 1
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_no_text_of_a_chart_is_cut_or_overlaps(open_report):
+    page = open_report(width=390, name="full")
+    open_samples(page, "full")
+    found = page.evaluate(
+        """() => {
+          const bad = [];
+          for (const svg of document.querySelectorAll(".plot svg.marks")) {
+            const frame = svg.getBoundingClientRect();
+            const texts = Array.from(svg.querySelectorAll("text"))
+              .filter((text) => text.getAttribute("opacity") !== "0")
+              .map((text) => [text.textContent, text.getBoundingClientRect()])
+              .filter(([text, box]) => text && box.width > 0);
+            texts.forEach(([text, a], i) => {
+              if (a.left < frame.left - 1 || a.right > frame.right + 1)
+                bad.push(`cut: ${text}`);
+              for (const [other, b] of texts.slice(i + 1)) {
+                const [left, top] = [a.left, a.top].map((x, i) =>
+                  Math.max(x, [b.left, b.top][i]));
+                if (Math.min(a.right, b.right) - left > 1 &&
+                    Math.min(a.bottom, b.bottom) - top > 3)
+                  bad.push(`${text} over ${other}`);
+              }
+            });
+          }
+          return bad;
+        }"""
+    )
+    assert found == []
+
+
+def test_marks_are_those_of_the_cells(open_report):
     page = open_report()
-    assert page.locator(".plot").count() == CHARTS
     # A mark per cell: six medians and six intervals.
     first = page.locator(".plot").first
     assert first.locator(".mark-symbol.role-mark path").count() == 6
@@ -81,7 +147,9 @@ def test_charts_are_drawn(open_report):
 
 def test_table_sorts_by_number_with_failed_cells_last(open_report):
     page = open_report()
-    heading = page.get_by_role("columnheader", name="ms per step")
+    heading = page.locator("#table").get_by_role(
+        "columnheader", name="ms per step"
+    )
     for direction, reverse in (("ascending", False), ("descending", True)):
         heading.get_by_role("button").click()
         assert heading.get_attribute("aria-sort") == direction
@@ -108,6 +176,74 @@ def test_table_filters_by_every_word(open_report):
     assert len(column(page, 1)) == 30
 
 
+def test_selects_narrow_the_table_beside_the_filter(open_report):
+    page = open_report()
+    page.get_by_role("combobox", name="Workload").select_option("dcn_train")
+    assert set(column(page, 1)) == {"dcn_train"}
+    page.get_by_role("combobox", name="Backend").select_option("torch")
+    page.get_by_role("combobox", name="Precision").select_option(
+        "mixed_bfloat16"
+    )
+    page.get_by_label("Filter").fill("4096")
+    assert page.get_by_role("status").inner_text() == "1 of 30 rows"
+    assert column(page, 3) == ["torch"]
+    page.get_by_role("combobox", name="Backend").select_option("all")
+    assert len(column(page, 3)) == 3
+
+
+def test_a_select_with_nothing_to_select_is_left_out(tmp_path):
+    path = tmp_path / "report.html"
+    report.write(fake.interrupted(), path)
+    text = path.read_text()
+    assert re.findall(r'<select data-column="(\d)"', text) == ["2", "3"]
+
+
+def test_print_is_black_on_white_and_fits_the_page(open_report):
+    page = open_report(scheme="dark", name="full")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 720, "height": 1000})
+    assert (
+        page.evaluate("getComputedStyle(document.body).backgroundColor")
+        == "rgb(255, 255, 255)"
+    )
+    assert not page.locator("label.filter").first.is_visible()
+    for plot in page.locator(".plot:visible").all():
+        right = plot.locator("svg.marks").evaluate(
+            "svg => svg.getBoundingClientRect().right"
+        )
+        assert right <= 720
+    assert page.pdf()[:5] == b"%PDF-"
+
+
+def test_an_incomplete_run_says_so_at_the_top(tmp_path):
+    path = tmp_path / "report.html"
+    report.write(fake.interrupted(), path)
+    text = path.read_text()
+    told = text.index("This run is not complete")
+    assert told < text.index("<h2>Summary</h2>")
+    assert (
+        "1 of 3 workloads are finished; missing: dcn_predict, cnn.py:build."
+        in text
+    )
+    report.write(fake.full(), path)
+    assert "not complete" not in path.read_text()
+
+
+def test_environment_tells_what_is_known_of_the_machine(paths):
+    full, plain = paths["full"].read_text(), paths["run"].read_text()
+    for part in (
+        "2,600 MHz",
+        "0, 1 (2 threads)",
+        "NVIDIA A10G",
+        "550.54",
+        "1,710 MHz",
+        "RAPL + NVML",
+    ):
+        assert part in full
+    assert "not available on this machine" in plain
+    assert "accelerator clock" not in plain
+
+
 def test_reasons_are_text(open_report):
     page = open_report()
     assert page.locator("img").count() == 0
@@ -118,7 +254,7 @@ def test_reasons_are_text(open_report):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_page_never_scrolls_sideways(open_report, width):
     page = open_report(width=width)
-    page.locator("#samples summary").click()
+    page.locator("#samples summary h2").click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
