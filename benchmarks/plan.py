@@ -206,4 +206,5 @@ def _one_of(
 
 def _positive(name: str, value: float) -> None:
     if not (value > 0 and math.isfinite(value)):
-        raise UsageError(f"{name} must be positive. Received: {value}")
+        option = name.replace("_", "-")
+        raise UsageError(f"--{option} must be positive. Received: {value}")
