@@ -90,7 +90,7 @@ def test_unknown_mode_names_the_modes():
 
 
 def test_modes_of_the_harness_are_those_of_the_backend():
-    from benchmarks.runner import MODES
+    from benchmarks.plan import MODES
 
     assert MODES[backend.name()] == backend.modes()
 
