@@ -10,7 +10,15 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = ("backend", "data", "errors", "layers", "training")
+_SUBPACKAGES = (
+    "backend",
+    "data",
+    "errors",
+    "layers",
+    "losses",
+    "metrics",
+    "training",
+)
 
 __all__ = ["__version__", *_SUBPACKAGES]
 
