@@ -96,7 +96,7 @@ def in_batch_softmax(
         ops.concatenate([ops.ones_like(positive, "bool"), negative], axis=1),
     ) - ops.squeeze(positive, axis=1)
     if sample_weight is not None:
-        losses = losses * widen(sample_weight)
+        losses = losses * ops.cast(sample_weight, losses.dtype)
     return losses
 
 

@@ -20,7 +20,7 @@ def by_score(scores: Any, labels: Any, valid: Any) -> Any:
     """
     keys = ops.where(valid, -scores, float("inf"))
     order = ops.argsort(keys, axis=1)
-    labels = ops.where(valid, labels, 0.0)
+    labels = ops.cast(ops.where(valid, labels, 0.0), "float32")
     return ops.take_along_axis(labels, order, axis=1)
 
 
