@@ -15,6 +15,8 @@ _SUBPACKAGES = (
     "data",
     "errors",
     "layers",
+    "losses",
+    "metrics",
     "portability",
     "training",
 )

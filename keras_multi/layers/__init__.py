@@ -6,10 +6,22 @@ backend.require()
 
 from keras_multi.layers.dot_interaction import DotInteraction  # noqa: E402
 from keras_multi.layers.embedding import Embedding  # noqa: E402
+from keras_multi.layers.embedding_bag import EmbeddingBag  # noqa: E402
 from keras_multi.layers.feature_cross import (  # noqa: E402
     CrossNetwork,
     FeatureCross,
 )
 from keras_multi.layers.mlp import MLP  # noqa: E402
+from keras_multi.layers.uncertainty_weights import (  # noqa: E402
+    UncertaintyWeights,
+)
 
-__all__ = ["MLP", "CrossNetwork", "DotInteraction", "Embedding", "FeatureCross"]
+__all__ = [
+    "MLP",
+    "CrossNetwork",
+    "DotInteraction",
+    "Embedding",
+    "EmbeddingBag",
+    "FeatureCross",
+    "UncertaintyWeights",
+]

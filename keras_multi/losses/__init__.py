@@ -1,0 +1,27 @@
+"""Shared losses, one idea a file, each on every Keras backend."""
+
+from keras_multi import backend
+
+backend.require()
+
+from keras_multi.losses.in_batch_softmax import (  # noqa: E402
+    SampledSoftmax,
+    in_batch_softmax,
+)
+from keras_multi.losses.listwise import (  # noqa: E402
+    ListMLELoss,
+    SoftmaxRankingLoss,
+)
+from keras_multi.losses.pairwise import (  # noqa: E402
+    PairwiseHingeLoss,
+    PairwiseLogisticLoss,
+)
+
+__all__ = [
+    "ListMLELoss",
+    "PairwiseHingeLoss",
+    "PairwiseLogisticLoss",
+    "SampledSoftmax",
+    "SoftmaxRankingLoss",
+    "in_batch_softmax",
+]
