@@ -188,7 +188,7 @@ class Index:
         if self.ids is None:
             raise UsageError("the index is empty; call index() before save()")
         about = {
-            "kind": type(self).__name__,
+            "class": type(self).__name__,
             "k": self.k,
             "metric": self.metric,
             "dim": self.dim,
@@ -216,7 +216,7 @@ class Index:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             about = json.loads(str(arrays.pop("about")))
-            kind, dim = about.pop("kind"), about.pop("dim")
+            kind, dim = about.pop("class"), about.pop("dim")
             ids = arrays.pop("ids")
             if kind == cls.__name__:
                 index = cls(**about)

@@ -1,11 +1,16 @@
 """The exact index over candidates that memory does not hold."""
 
+import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from keras import ops
 
+from keras_multi.errors import DataError, UsageError
+from recsys.files import prepare_folder, replacing
 from recsys.indexes.base import Index, positive
 from recsys.indexes.brute_force import search
 from recsys.indexes.topk import split
@@ -114,3 +119,59 @@ class StreamingIndex(Index):
             rows = np.take_along_axis(rows, order, axis=1)
             start += len(vectors)
         return scores, rows
+
+    def _settings(self) -> dict[str, Any]:
+        return {"chunk": self.chunk}
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the candidates, chunk by chunk, and `index.npz` about them.
+
+        `index.npz` comes last and names the file of its candidates, so that
+        an index in the folder is whole until it is replaced.
+
+        Raises:
+            UsageError: if the index is empty.
+            KerasMultiError: if a file cannot be written.
+        """
+        if self.ids is None:
+            raise UsageError("the index is empty; call index() before save()")
+        path = prepare_folder(folder) / f"candidates-{uuid.uuid4().hex}.npy"
+        shape = (len(self.ids), self.dim)
+        with replacing(path) as temporary:
+            target = np.lib.format.open_memmap(
+                temporary, mode="w+", dtype=np.float32, shape=shape
+            )
+            start = 0
+            for vectors, _ in self._chunks():
+                target[start : start + len(vectors)] = vectors
+                start += len(vectors)
+            target.flush()
+        self._write(folder, candidates=np.array(path.name))
+        for old in path.parent.glob("candidates-*.npy"):
+            if old != path:
+                old.unlink()
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Self:
+        """Maps what `save` wrote, on any backend.
+
+        Raises:
+            DataError: if a file is missing or damaged.
+        """
+        index, arrays = cls._read(folder)
+        path = Path(folder) / Path(str(arrays.get("candidates"))).name
+        try:
+            source = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, EOFError, ValueError) as error:
+            raise DataError(
+                f"cannot read {path}: it is missing or damaged; save the "
+                "index again"
+            ) from error
+        assert index.ids is not None
+        if source.shape != (len(index.ids), index.dim):
+            raise DataError(
+                f"{path} is damaged: it does not match its ids; save the "
+                "index again"
+            )
+        index._source = source
+        return index

@@ -42,7 +42,7 @@ def test_equals_a_stable_sort_of_many(dtype):
     check(BruteForceIndex(100, dtype=dtype).index(c)(q), oracle(q, c, 100))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     n=st.integers(1, 90),
     group=st.integers(1, 12),
@@ -114,6 +114,18 @@ def test_saves_and_loads(tmp_path, dtype):
     path.unlink()
     with pytest.raises(DataError, match="missing"):
         BruteForceIndex.load(tmp_path)
+
+
+def test_streaming_saves_and_maps(tmp_path):
+    c, q = integers(300, 4), integers(2, 4, 1)
+    index = StreamingIndex(5, chunk=70).index(c, range(7, 307))
+    for _ in range(2):
+        index.save(tmp_path)
+    (path,) = tmp_path.glob("candidates-*.npy")
+    check(StreamingIndex.load(tmp_path)(q), index(q))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="damaged"):
+        StreamingIndex.load(tmp_path)
 
 
 def test_bad_input():
