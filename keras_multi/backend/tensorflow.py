@@ -31,7 +31,7 @@ def jit(fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
 
 def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Traces to a graph."""
-    compiled: Callable[..., Any] = tf.function(fn)
+    compiled: Callable[..., Any] = tf.function(fn, autograph=False)
     return compiled
 
 

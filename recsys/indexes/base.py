@@ -126,7 +126,7 @@ class Index:
             raise ValueError(f"{name} must be finite. Received: NaN or inf")
         if self.metric == "cosine":
             length = np.linalg.norm(x, axis=1, keepdims=True)
-            x = x / np.where(length == 0, np.float32(1), length)
+            x = (x / np.where(length == 0, 1, length)).astype(np.float32)
         return x
 
     def _set_ids(self, ids: Any, count: int) -> None:

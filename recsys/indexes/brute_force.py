@@ -145,6 +145,6 @@ def search(
         padded[: len(block)] = block
         found = compiled[k](ops.convert_to_tensor(padded), *parts)
         stop = start + len(block)
-        for target, tensor in zip((scores, rows), found, strict=True):
-            target[start:stop] = ops.convert_to_numpy(tensor)[: len(block)]
+        values, where = (ops.convert_to_numpy(x)[: len(block)] for x in found)
+        scores[start:stop], rows[start:stop] = values, where
     return scores, rows
