@@ -3,9 +3,14 @@
 import importlib
 from typing import Any
 
-_HOMES = {"DCN": "recsys.dcn"}
+_HOMES = {
+    "AnnIndex": "recsys.indexes.ann",
+    "BruteForceIndex": "recsys.indexes.brute_force",
+    "DCN": "recsys.dcn",
+    "StreamingIndex": "recsys.indexes.streaming",
+}
 
-__all__ = ["DCN"]
+__all__ = ["DCN", "AnnIndex", "BruteForceIndex", "StreamingIndex"]
 
 
 def __getattr__(name: str) -> Any:

@@ -45,6 +45,7 @@ __all__ = [
     "cpu_name",
     "device",
     "framework",
+    "inference",
     "jit",
     "modes",
     "name",
@@ -270,6 +271,22 @@ def jit(fn: Callable[..., Any], mode: str | None = None) -> Callable[..., Any]:
         fn, module.COMPILED if mode is None else mode
     )
     return compiled
+
+
+def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Prepares a function of tensors for calls that need no gradient.
+
+    A new shape must not cost much, so this is XLA on JAX, a graph on
+    TensorFlow, and eager inference mode on PyTorch.
+
+    Args:
+        fn: a pure function of tensors.
+
+    Returns:
+        A function with the same signature.
+    """
+    prepared: Callable[..., Any] = framework().inference(fn)
+    return prepared
 
 
 def value_and_gradients(

@@ -40,6 +40,18 @@ def jit(fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
     return compiled
 
 
+def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles with XLA."""
+    compiled: Callable[..., Any] = jax.jit(fn)
+    return compiled
+
+
+def stable_top_k(x: Any, k: int) -> tuple[Any, Any]:
+    """Top k of the last axis; `lax.top_k` puts the lower index first."""
+    values, positions = jax.lax.top_k(x, k)
+    return values, positions
+
+
 def value_and_gradients(
     fn: Callable[[], Any], variables: list[Any]
 ) -> tuple[Any, list[Any]]:

@@ -39,6 +39,18 @@ def jit(fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
     return compiled
 
 
+def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Traces to a graph."""
+    compiled: Callable[..., Any] = tf.function(fn, autograph=False)
+    return compiled
+
+
+def stable_top_k(x: Any, k: int) -> tuple[Any, Any]:
+    """Top k of the last axis; `tf.math.top_k` puts the lower index first."""
+    values, positions = tf.math.top_k(x, k)
+    return values, positions
+
+
 def value_and_gradients(
     fn: Callable[[], Any], variables: list[Any]
 ) -> tuple[Any, list[Any]]:

@@ -46,6 +46,28 @@ def jit(fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
     return compiled
 
 
+def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Leaves the function eager, without the records of autograd."""
+    wrapped: Callable[..., Any] = torch.inference_mode()(fn)
+    return wrapped
+
+
+def stable_top_k(x: Any, k: int) -> tuple[Any, Any]:
+    """Top k of the last axis of float32, the lower index first.
+
+    `torch.topk` orders equal values at will, so it is given unique integers:
+    the bits of the value, made to rise with it, above the falling index.
+    """
+    bits = x.contiguous().view(torch.int32)
+    rising = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
+    last = 2**32 - 1
+    index = torch.arange(x.shape[-1], device=x.device)
+    keys = rising * 2**32 + (last - index)
+    best = torch.topk(keys, k, dim=-1).values
+    positions = last - (best & last)
+    return torch.gather(x, -1, positions), positions.int()
+
+
 def value_and_gradients(
     fn: Callable[[], Any], variables: list[Any]
 ) -> tuple[Any, list[Any]]:

@@ -1,0 +1,1 @@
+"""Indexes that find the candidates of highest score for each query."""

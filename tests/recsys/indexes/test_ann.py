@@ -1,0 +1,79 @@
+import sys
+
+import faiss
+import numpy as np
+import pytest
+
+from keras_multi.errors import DataError, UsageError
+from recsys import AnnIndex, BruteForceIndex
+
+KINDS = {
+    "hnsw": {"links": 16},
+    "ivfpq": {"lists": 4, "codes": 8, "bits": 4},
+}
+
+
+def normal(n, d=8, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)).astype("float32")
+
+
+def test_exact_index_agrees_with_faiss():
+    c, q = normal(3000), normal(9, seed=1)
+    flat = faiss.IndexFlatIP(8)
+    flat.add(c)
+    scores, rows = flat.search(q, 20)
+    found = BruteForceIndex(20).index(c)(q)
+    np.testing.assert_array_equal(found[1], rows)
+    np.testing.assert_allclose(found[0], scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tunes_excludes_saves_and_loads(kind, tmp_path):
+    c, q = normal(1000), normal(16, seed=1)
+    index = AnnIndex(10, kind=kind, **KINDS[kind]).index(c, range(5, 1005))
+    exact = BruteForceIndex(10).index(c, range(5, 1005))
+    target = 0.95 if kind == "hnsw" else 0.5
+    reached = index.tune(q, exact, target)
+    assert reached == index.measured_recall(q, exact) >= target
+    truth = np.argsort(-(q @ c.T), axis=1)[:, :10] + 5
+    _, ids = index(q)
+    hits = [len(set(a) & set(b)) / 10 for a, b in zip(ids, truth, strict=True)]
+    assert reached == pytest.approx(np.mean(hits))
+    _, others = index(q, exclude=ids[:, :3])
+    assert not any(
+        set(a) & set(b[:3]) for a, b in zip(others, ids, strict=True)
+    )
+    index.save(tmp_path)
+    again = AnnIndex.load(tmp_path)
+    np.testing.assert_array_equal(again(q)[1], ids)
+    assert again.effort == index.effort
+    with pytest.raises(DataError, match="holds a AnnIndex"):
+        BruteForceIndex.load(tmp_path)
+    path = tmp_path / "index.npz"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DataError, match="damaged"):
+        AnnIndex.load(tmp_path)
+
+
+def test_recall_out_of_reach_leaves_the_effort():
+    c = normal(500)
+    index = AnnIndex(10, kind="ivfpq", effort=3, lists=4, codes=1, bits=4)
+    index.index(c)
+    with pytest.raises(ValueError, match="reaches"):
+        index.tune(c[:20], BruteForceIndex(10).index(c), 1.0)
+    assert index.effort == 3
+
+
+def test_bad_input(monkeypatch):
+    with pytest.raises(UsageError, match="empty"):
+        AnnIndex()(normal(2))
+    with pytest.raises(ValueError, match="kind"):
+        AnnIndex(kind="tree")
+    with pytest.raises(ValueError, match="codes must divide"):
+        AnnIndex(kind="ivfpq", codes=3).index(normal(2000))
+    with pytest.raises(ValueError, match="at least 1024"):
+        AnnIndex(kind="ivfpq", codes=4).index(normal(1000))
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(UsageError, match=r"keras-multi\[ann\]"):
+        AnnIndex()
