@@ -89,7 +89,7 @@ def test_repeats_of_a_cell_are_pooled():
         return {
             "operations_per_second": rate,
             "bytes_per_second": rate,
-            "samples": {"product": seconds, "copy": seconds},
+            "samples": {"product": [*seconds], "copy": [*seconds]},
         }
 
     key = ("jax", "float32", "xla")
