@@ -129,7 +129,8 @@ class FactorNetwork(keras.Model):
         if not set(histories) <= set(SIDES) or (explicit and not histories):
             raise ValueError(
                 "`histories` must hold 'user', 'item' or both, and `explicit` "
-                f"needs one. Received: histories={histories}, explicit={explicit}"
+                f"needs one. Received: histories={histories}, "
+                f"explicit={explicit}"
             )
         if min(*side_sizes, *num_periods, num_dense) < 0:
             raise ValueError(
@@ -160,7 +161,8 @@ class FactorNetwork(keras.Model):
         self.item_factors = self._factors(num_items)
         self.user_biases = self._biases(num_users)
         self.item_biases = self._biases(num_items)
-        self.past = self.user_history = self.item_history = None
+        self.past: Any = None
+        self.user_history = self.item_history = None
         if self.histories:
             self.past = History(num_users, num_items, explicit)
         if "user" in self.histories:
@@ -174,7 +176,8 @@ class FactorNetwork(keras.Model):
         self.day_biases = self._biases(days) if days else None
         self.period_biases = self._biases(periods) if periods else None
         policy = self.dtype_policy
-        self.dense_slopes = self.deep = self.deep_output = None
+        self.dense_slopes: Any = None
+        self.deep: Any = None
         if num_dense:
             self.dense_slopes = keras.layers.Dense(
                 1, use_bias=False, kernel_initializer="zeros", dtype=policy
@@ -270,7 +273,8 @@ class FactorNetwork(keras.Model):
         """
         if self.past is None:
             raise ValueError(
-                f"the model has no history. Received: histories={self.histories}"
+                "the model has no history. Received: "
+                f"histories={self.histories}"
             )
         if not self.built:
             self.build()

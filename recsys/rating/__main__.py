@@ -31,11 +31,11 @@ def main(
     from rich.console import Console
     from rich.table import Table
 
-    from recsys.rating.cross_validation import cross_validate
+    from recsys.rating.cross_validation import AnyRecipe, cross_validate
     from recsys.rating.recipe import RatingRecipe
     from recsys.recipe import Recipe
 
-    recipes = {
+    recipes: dict[str, AnyRecipe] = {
         "dcn": Recipe.of("movielens-100k", "dcn"),
         "dnn": Recipe.of("movielens-100k", "dnn"),
         "factors": RatingRecipe.of("factors"),

@@ -325,7 +325,7 @@ def test_bad_histories_and_inputs_are_named():
     model = make_model(**FULL)
     with pytest.raises(ValueError, match=r"users.* \[1, 4\).*0 to 1"):
         model.set_history([0, 1], [1, 1], [0, 0], [0, 0])
-    with pytest.raises(ValueError, match="must not come twice.*1 such"):
+    with pytest.raises(ValueError, match=r"must not come twice.*1 such"):
         model.set_history([1, 1], [1, 1], [0, 0], [0, 0])
     with pytest.raises(ValueError, match="needs `user_values`"):
         model.set_history([1], [1])
@@ -333,7 +333,7 @@ def test_bad_histories_and_inputs_are_named():
         make_model(**PLAIN).set_history([1], [1])
     with pytest.raises(ValueError, match=r"pair.*\(batch, 2\)"):
         model({**make_inputs(), "pair": PAIRS[:, :1]})
-    with pytest.raises(ValueError, match="period"):
+    with pytest.raises(ValueError, match=r"user_side.*\(batch, n\)"):
         model({"pair": PAIRS})
     rated = np.ones((2, 3), "float32")
     with pytest.raises(ValueError, match="explicit"):
