@@ -7,10 +7,17 @@ _HOMES = {
     "AnnIndex": "recsys.indexes.ann",
     "BruteForceIndex": "recsys.indexes.brute_force",
     "DCN": "recsys.dcn",
+    "FactorNetwork": "recsys.factors",
     "StreamingIndex": "recsys.indexes.streaming",
 }
 
-__all__ = ["DCN", "AnnIndex", "BruteForceIndex", "StreamingIndex"]
+__all__ = [
+    "DCN",
+    "AnnIndex",
+    "BruteForceIndex",
+    "FactorNetwork",
+    "StreamingIndex",
+]
 
 
 def __getattr__(name: str) -> Any:
