@@ -11,6 +11,9 @@ from keras_multi.layers.feature_cross import (  # noqa: E402
     CrossNetwork,
     FeatureCross,
 )
+from keras_multi.layers.mixture_of_experts import (  # noqa: E402
+    MultiGateMixtureOfExperts,
+)
 from keras_multi.layers.mlp import MLP  # noqa: E402
 from keras_multi.layers.uncertainty_weights import (  # noqa: E402
     UncertaintyWeights,
@@ -23,5 +26,6 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "FeatureCross",
+    "MultiGateMixtureOfExperts",
     "UncertaintyWeights",
 ]
