@@ -6,11 +6,18 @@ from typing import Any
 _HOMES = {
     "AnnIndex": "recsys.indexes.ann",
     "BruteForceIndex": "recsys.indexes.brute_force",
+    "ContentFilter": "recsys.content",
     "DCN": "recsys.dcn",
     "StreamingIndex": "recsys.indexes.streaming",
 }
 
-__all__ = ["DCN", "AnnIndex", "BruteForceIndex", "StreamingIndex"]
+__all__ = [
+    "DCN",
+    "AnnIndex",
+    "BruteForceIndex",
+    "ContentFilter",
+    "StreamingIndex",
+]
 
 
 def __getattr__(name: str) -> Any:
