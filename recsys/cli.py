@@ -2,22 +2,16 @@
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from recsys.models import MODELS
+
 app = typer.Typer(
     help="Recommenders: train and evaluate.", no_args_is_help=True
 )
-
-
-class Model(StrEnum):
-    """The models."""
-
-    dcn = "dcn"
-    dnn = "dnn"
 
 
 Backend = Annotated[
@@ -40,8 +34,12 @@ def recsys() -> None:
 @app.command()
 def train(
     model: Annotated[
-        Model, typer.Option(help="dcn, or dnn: the same without crosses.")
-    ] = Model.dcn,
+        str | None,
+        typer.Option(
+            help="; ".join(f"{name}: {m.about}" for name, m in MODELS.items()),
+            show_default="dcn",
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -56,6 +54,14 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(help="TOML file with fields of the recipe."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A field of the recipe; may be given again.",
+        ),
     ] = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Number of seeds; a DNN beside each DCN.")
@@ -99,7 +105,8 @@ def train(
     What is not given comes from the file of --config, and else from the
     defaults of the data set.
     """
-    from recsys.recipe import Recipe, read_toml
+    from recsys import models
+    from recsys.fields import read_settings, read_toml
 
     options = {
         "epochs": epochs,
@@ -118,24 +125,19 @@ def train(
         "precision": precision,
         "seed": seed,
         "data": data,
-        "model": model.value,
+        "model": model,
     }
-    fields: dict[str, Any] = {"data": "movielens-100k"}
+    fields: dict[str, Any] = {"data": "movielens-100k", "model": "dcn"}
     if config is not None:
         fields |= read_toml(config)
     fields |= {k: v for k, v in options.items() if v is not None}
-    recipe = Recipe.of(**fields)
-    folder = output or Path("runs") / f"{recipe.data}-{recipe.model}"
+    fields |= read_settings(settings or ())
+    name, source = fields.pop("model"), fields.pop("data")
+    recipe = models.recipe(name, source, fields)
+    folder = output or Path("runs") / f"{source}-{name}"
 
     _select(backend)
-    if seeds == 1:
-        from recsys.train import train as run
-
-        result = run(recipe, folder)
-    else:
-        from recsys.seeds import train_seeds
-
-        result = train_seeds(recipe, seeds, folder)
+    result = models.train(name, recipe, seeds, folder)
     _show({**result, "output": str(folder)}, as_json)
 
 

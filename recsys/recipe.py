@@ -1,15 +1,11 @@
 """The recipe of a training run: what people tune, with its defaults."""
 
 import dataclasses
-import os
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import Any, Self
 
 from keras_multi.backend import PRECISIONS
-from keras_multi.errors import UsageError
+from recsys.fields import checked, choose, require
 
 MODELS = ("dcn", "dnn")
 SCHEDULES = ("constant", "cosine")
@@ -62,36 +58,36 @@ class Recipe:
     seed: int
 
     def __post_init__(self) -> None:
-        _choose("model", self.model, MODELS)
-        _choose("data", self.data, tuple(DEFAULTS))
-        _choose("schedule", self.schedule, SCHEDULES)
-        _choose("structure", self.structure, ("stacked", "parallel"))
-        _choose("precision", self.precision, PRECISIONS)
+        choose("model", self.model, MODELS)
+        choose("data", self.data, tuple(DEFAULTS))
+        choose("schedule", self.schedule, SCHEDULES)
+        choose("structure", self.structure, ("stacked", "parallel"))
+        choose("precision", self.precision, PRECISIONS)
         for name in ("epochs", "batch_size", "embedding_dim", "num_experts"):
-            _require(self, name, getattr(self, name) >= 1, "be at least 1")
+            require(self, name, getattr(self, name) >= 1, "be at least 1")
         for name in ("projection_dim", "patience"):
             value = getattr(self, name)
-            _require(self, name, value is None or value >= 1, "be at least 1")
+            require(self, name, value is None or value >= 1, "be at least 1")
         for name in ("embeddings_l2", "num_cross_layers", "seed"):
-            _require(self, name, getattr(self, name) >= 0, "not be negative")
-        _require(
+            require(self, name, getattr(self, name) >= 0, "not be negative")
+        require(
             self, "learning_rate", self.learning_rate > 0, "be more than 0"
         )
-        _require(self, "dropout", 0 <= self.dropout < 1, "lie in [0, 1)")
-        _require(self, "seed", self.seed < 2**32, "be less than 2**32")
-        _require(
+        require(self, "dropout", 0 <= self.dropout < 1, "lie in [0, 1)")
+        require(self, "seed", self.seed < 2**32, "be less than 2**32")
+        require(
             self,
             "deep_units",
             all(n >= 1 for n in self.deep_units),
             "hold positive integers",
         )
-        _require(
+        require(
             self,
             "num_experts",
             self.num_experts == 1 or self.projection_dim is not None,
             "be 1 unless projection_dim is given",
         )
-        _require(
+        require(
             self,
             "deep_units",
             bool(self.deep_units) or self.cross_layers > 0,
@@ -123,13 +119,15 @@ class Recipe:
             >>> Recipe.of("blender", epochs=3).epochs
             3
         """
-        _choose("data", data, tuple(DEFAULTS))
-        _choose("model", model, MODELS)
+        choose("data", data, tuple(DEFAULTS))
+        choose("model", model, MODELS)
         fields = {**COMMON, **DEFAULTS[data]["dcn"]}
         if model == "dnn":
             fields |= DEFAULTS[data].get("dnn", {})
         return cls(
-            **_checked({**fields, "data": data, "model": model, **changes})
+            **checked(
+                cls, {**fields, "data": data, "model": model, **changes}
+            )
         )
 
     def counterpart(self) -> Self:
@@ -201,68 +199,3 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
-
-
-def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the fields of a recipe from a TOML file.
-
-    Args:
-        path: a file with lines such as `epochs = 8`.
-
-    Returns:
-        Field name to value.
-
-    Raises:
-        UsageError: if the file cannot be read, is no TOML or holds a field
-            that a recipe does not have.
-    """
-    try:
-        fields = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
-    return _checked(fields)
-
-
-def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Checks names and types of fields; lists become tuples."""
-    hints = get_type_hints(Recipe)
-    checked = {}
-    for name, value in fields.items():
-        if name not in hints:
-            raise UsageError(
-                f"a recipe has no field {name!r}; it has {', '.join(hints)}"
-            )
-        hint = hints[name]
-        if get_origin(hint) is tuple:
-            good = isinstance(value, list | tuple) and all(
-                type(item) is int for item in value
-            )
-            value = tuple(value) if good else value
-        elif hint is float:
-            good = type(value) in (int, float)
-            value = float(value) if good else value
-        else:
-            good = type(value) in (get_args(hint) or (hint,))
-        if not good:
-            wanted = getattr(hint, "__name__", hint)
-            raise UsageError(
-                f"{name} must be of type {wanted}. Received: {value!r}"
-            )
-        checked[name] = value
-    return checked
-
-
-def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(
-            f"unknown {name} {value!r}; choose one of {', '.join(choices)}"
-        )
-
-
-def _require(recipe: Recipe, name: str, good: bool, what: str) -> None:
-    if not good:
-        raise UsageError(
-            f"{name} must {what}. Received: {name}={getattr(recipe, name)}"
-        )

@@ -1,14 +1,17 @@
-"""Runs the tests: once per backend, then across them.
+"""Runs the tests: on each backend side by side, then what spans them.
 
 `python tests/run.py jax torch tensorflow`. One process can run Keras on one
 backend only, so each gets a process of its own. What does not depend on the
-backend runs once.
+backend, and what measures time, runs once and alone.
 """
 
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+
+from keras_multi.backend import threads
 
 ONCE = (
     "tests/benchmarks",
@@ -19,34 +22,51 @@ ONCE = (
 )
 
 
-def run(name: str, arguments: list[str], backend: str) -> bool:
-    """Runs pytest in a process of its own; tells whether it passed."""
-    print(f"\n=== {name}", flush=True)
+def run(name: str, arguments: list[str], **environment: str) -> str:
+    """Runs pytest in a process of its own and prints what it printed.
+
+    Returns:
+        The name if a test failed, else nothing.
+    """
     start = time.monotonic()
     process = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
-        env={
-            **os.environ,
-            "KERAS_BACKEND": backend,
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-        },
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         check=False,
     )
-    print(f"=== {name}: {time.monotonic() - start:.0f} s", flush=True)
-    return process.returncode == 0
+    print(
+        f"\n=== {name}\n{process.stdout}"
+        f"=== {name}: {time.monotonic() - start:.0f} s",
+        flush=True,
+    )
+    return name if process.returncode else ""
 
 
 def main(backends: list[str]) -> int:
     """Gives the exit code: 0 if all passed."""
     ignored = [f"--ignore={path}" for path in ONCE]
-    failed = [
-        name
-        for name, arguments, backend in [
-            *((f"tests on {b}", ignored, b) for b in backends),
-            ("tests that run once", list(ONCE), backends[0]),
-        ]
-        if not run(name, arguments, backend)
-    ]
+    workers = min(len(backends), threads())
+    # More threads than cores would make each of the processes slower.
+    share = str(max(1, threads() // workers))
+    with ThreadPoolExecutor(workers) as pool:
+        results = list(
+            pool.map(
+                lambda b: run(
+                    f"tests on {b}",
+                    ignored,
+                    KERAS_BACKEND=b,
+                    OMP_NUM_THREADS=share,
+                ),
+                backends,
+            )
+        )
+    results.append(
+        run("tests that run once", list(ONCE), KERAS_BACKEND=backends[0])
+    )
+    failed = list(filter(None, results))
     print("\nfailed:" if failed else "\nall tests passed", *failed)
     return 1 if failed else 0
 

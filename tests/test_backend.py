@@ -10,6 +10,7 @@ import pytest
 from keras import ops
 
 from keras_multi import backend
+from keras_multi.backend import selection
 from keras_multi.errors import BackendError, UsageError
 
 
@@ -43,7 +44,7 @@ def test_unknown_backend_names_the_installed_ones(choice):
 
 
 def test_missing_backend_names_the_extra(monkeypatch):
-    monkeypatch.setattr(backend, "available", lambda: ("jax",))
+    monkeypatch.setattr(selection, "available", lambda: ("jax",))
     with pytest.raises(BackendError, match=r"pip install 'keras-multi\[torch"):
         backend.require("torch")
 

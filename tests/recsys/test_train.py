@@ -19,7 +19,8 @@ from recsys.data import SPLIT_SEED, load
 from recsys.evaluate import evaluate, load_run, metrics, transform
 from recsys.features import Features
 from recsys.plot import cross_strengths, plot_crosses
-from recsys.recipe import Recipe, read_toml
+from recsys.fields import read_settings, read_toml
+from recsys.recipe import Recipe
 from recsys.seeds import compare, train_seeds
 from recsys.train import train
 
