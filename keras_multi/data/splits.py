@@ -116,6 +116,42 @@ def leave_last_out(
     return table.take(~is_test), table.take(is_test)
 
 
+def group_split(
+    table: Table, column: str, fraction: float = 0.2, seed: int = 42
+) -> tuple[Table, Table]:
+    """Holds out all rows of some values of a column, for cold start.
+
+    Example:
+        >>> table = Table("t", {"item": np.array([5, 7, 5, 9])}, target="item")
+        >>> train, test = group_split(table, "item", 1 / 3)
+        >>> set(train["item"].tolist()) & set(test["item"].tolist())
+        set()
+
+    Args:
+        table: the table to split.
+        column: name of the column, such as that of the items.
+        fraction: share of its values to hold out.
+        seed: seed of the drawing.
+
+    Returns:
+        The training table and the test table, rows in the order of the table.
+
+    Raises:
+        UsageError: if there is no such column, or if a part gets no value.
+    """
+    values, group = np.unique(table[column], return_inverse=True)
+    count = round(fraction * len(values))
+    if not 0 < count < len(values):
+        raise UsageError(
+            f"Each part of a split of {table.name!r} must get one of the "
+            f"{len(values):,} values of {column!r}. Received: "
+            f"fraction={fraction}"
+        )
+    held_out = np.random.default_rng(seed).permutation(len(values))[:count]
+    is_test = np.isin(group, held_out)
+    return table.take(~is_test), table.take(is_test)
+
+
 def _cut(
     table: Table, order: np.ndarray, fractions: Sequence[float]
 ) -> tuple[Table, ...]:

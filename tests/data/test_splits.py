@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from keras_multi.data import (
     Table,
+    group_split,
     leave_last_out,
     random_split,
     time_split,
@@ -64,6 +65,28 @@ def test_leave_last_out_holds_out_the_last_row_of_each_user(rows):
     }
     assert test["row"].tolist() == sorted(last)
     assert train["row"].tolist() == sorted(set(range(len(rows))) - last)
+
+
+@given(EVENTS, st.sampled_from([0.2, 0.5, 0.8]), st.integers(0, 1000))
+def test_group_split_holds_out_whole_groups(rows, fraction, seed):
+    table = events([*rows, (1, 0), (2, 0), (3, 0)])
+    train, test = group_split(table, "user_id", fraction, seed)
+    users = set(table["user_id"].tolist())
+    held_out = set(test["user_id"].tolist())
+    assert len(held_out) == round(fraction * len(users))
+    assert set(train["user_id"].tolist()) == users - held_out
+    assert sorted(rows_of([train, test])) == list(range(len(table)))
+    for part in (train, test):
+        assert rows_of([part]) == sorted(rows_of([part]))
+    again = group_split(table, "user_id", fraction, seed)
+    assert rows_of(again) == rows_of([train, test])
+
+
+def test_group_split_leaves_no_part_empty():
+    table = events([(1, 0), (2, 0)])
+    for fraction in (0.0, 0.1, 1.0, -1.0):
+        with pytest.raises(UsageError, match=r"2 values of 'user_id'"):
+            group_split(table, "user_id", fraction)
 
 
 def test_the_same_seed_gives_the_same_rows():
