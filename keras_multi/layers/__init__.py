@@ -12,6 +12,9 @@ from keras_multi.layers.feature_cross import (  # noqa: E402
     FeatureCross,
 )
 from keras_multi.layers.mlp import MLP  # noqa: E402
+from keras_multi.layers.sparse_embedding import (  # noqa: E402
+    SparseEmbedding,
+)
 from keras_multi.layers.uncertainty_weights import (  # noqa: E402
     UncertaintyWeights,
 )
@@ -23,5 +26,6 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "FeatureCross",
+    "SparseEmbedding",
     "UncertaintyWeights",
 ]
