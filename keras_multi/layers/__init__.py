@@ -15,6 +15,9 @@ from keras_multi.layers.mixture_of_experts import (  # noqa: E402
     MultiGateMixtureOfExperts,
 )
 from keras_multi.layers.mlp import MLP  # noqa: E402
+from keras_multi.layers.sparse_embedding import (  # noqa: E402
+    SparseEmbedding,
+)
 from keras_multi.layers.uncertainty_weights import (  # noqa: E402
     UncertaintyWeights,
 )
@@ -27,5 +30,6 @@ __all__ = [
     "EmbeddingBag",
     "FeatureCross",
     "MultiGateMixtureOfExperts",
+    "SparseEmbedding",
     "UncertaintyWeights",
 ]
