@@ -1,11 +1,12 @@
 """JAX: what the facade offers, in JAX's own terms."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import keras
 from jax.extend import core
 
@@ -71,6 +72,26 @@ def value_and_gradients(
 def with_dense_gradient(x: Any) -> Any:
     """Gives `x`: gradients are dense."""
     return x
+
+
+def stage(
+    gate: Any, fn: Callable[[], Any], shape: Sequence[int], dtype: str
+) -> Any:
+    """Computes `fn()` as a loop of its own.
+
+    XLA on a CPU merges a gather into whatever reads its result, and computes
+    it anew for each reader, also through an optimization barrier. It keeps
+    apart what depends on a condition.
+
+    Args:
+        gate: a scalar that is true, and that XLA cannot know to be.
+        fn: gives a tensor.
+        shape: of the tensor.
+        dtype: of the tensor.
+    """
+    if not isinstance(gate, jax.core.Tracer):
+        return fn()
+    return jax.lax.cond(gate, fn, lambda: jnp.zeros(shape, dtype))
 
 
 def device_peak_memory() -> int | None:

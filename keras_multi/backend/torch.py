@@ -1,7 +1,7 @@
 """PyTorch: what the facade offers, in PyTorch's own terms."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -88,6 +88,13 @@ def value_and_gradients(
 def with_dense_gradient(x: Any) -> Any:
     """Gives `x`: gradients are dense."""
     return x
+
+
+def stage(
+    gate: Any, fn: Callable[[], Any], shape: Sequence[int], dtype: str
+) -> Any:
+    """Computes `fn()`; PyTorch merges no gathers."""
+    return fn()
 
 
 def device_peak_memory() -> int | None:
