@@ -101,11 +101,10 @@ class BatchLayer(keras.layers.Layer):
         first = self.data_format == "channels_first"
         if first:
             batch["images"] = ops.transpose(batch["images"], (0, 3, 1, 2))
-        if "segmentation_masks" in batch:
-            if len(inputs["segmentation_masks"].shape) == 4:
-                batch["segmentation_masks"] = ops.expand_dims(
-                    batch["segmentation_masks"], axis=1 if first else 3
-                )
+        masks = batch.get("segmentation_masks")
+        if masks is not None and len(inputs["segmentation_masks"].shape) == 4:
+            axis = 1 if first else 3
+            batch["segmentation_masks"] = ops.expand_dims(masks, axis=axis)
         return batch
 
     def get_config(self) -> dict[str, Any]:

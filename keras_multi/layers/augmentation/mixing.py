@@ -166,7 +166,7 @@ def mix_images(images: Any, partner: Any, mixture: Mixture) -> Any:
 
 
 def mix_classes(classes: Any, partner: Any, mixture: Mixture) -> Any:
-    """Mixes masks `(batch, height, width)`; of blends the larger part counts."""
+    """Mixes `(batch, height, width)`; the larger part of a blend counts."""
     others = ops.take(classes, partner, axis=0)
     mixed = classes
     if mixture.weight is not None:
