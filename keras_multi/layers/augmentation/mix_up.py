@@ -8,10 +8,10 @@ from keras import ops
 from keras_multi.layers.augmentation.base import (
     Draws,
 )
+from keras_multi.layers.augmentation.beta import symmetric_beta
 from keras_multi.layers.augmentation.checks import (
     check_positive,
 )
-from keras_multi.layers.augmentation.beta import symmetric_beta
 from keras_multi.layers.augmentation.mixing import Mixing, Mixture
 
 

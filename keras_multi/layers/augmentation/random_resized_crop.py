@@ -13,10 +13,10 @@ from keras_multi.layers.augmentation.base import (
     Draws,
     cast_image,
 )
+from keras_multi.layers.augmentation.boxes import sides
 from keras_multi.layers.augmentation.checks import (
     check_interval,
 )
-from keras_multi.layers.augmentation.boxes import sides
 
 
 @keras.saving.register_keras_serializable("keras_multi")

@@ -96,7 +96,9 @@ def test_factors_equal_pillow(kind, index, enhancer):
 def test_hue_equals_matplotlib():
     images = (photographs(4) / 255).astype("float32")
     turns = np.array([0.0, 0.1, -0.4, 0.5], "float32")
-    found = turn_hue(ops.convert_to_tensor(images), ops.convert_to_tensor(turns))
+    found = turn_hue(
+        ops.convert_to_tensor(images), ops.convert_to_tensor(turns)
+    )
     hsv = colors.rgb_to_hsv(images)
     hsv[..., 0] = (hsv[..., 0] + turns[:, None, None]) % 1
     np.testing.assert_allclose(

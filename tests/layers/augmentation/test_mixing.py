@@ -43,9 +43,7 @@ def test_cut_mix_cuts_rectangles_of_the_size_of_the_paper():
     draws = layer.draw(3000)["mixture"]
     mixture = layer.mixture(draws, 400, 300)
     x1, y1, x2, y2 = ops.convert_to_numpy(mixture.region).T
-    share = 1 - ops.convert_to_numpy(
-        symmetric_beta(draws[0], draws[1], 1.0)
-    )
+    share = 1 - ops.convert_to_numpy(symmetric_beta(draws[0], draws[1], 1.0))
     whole = (x1 > 0) & (x2 < 300) & (y1 > 0) & (y2 < 400)
     assert whole.sum() > 100
     np.testing.assert_allclose(

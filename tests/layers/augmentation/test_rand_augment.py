@@ -216,9 +216,7 @@ def test_floats_and_bytes_give_the_same():
     expected = ops.convert_to_numpy(RandAugment(seed=1)(images)) / 255
     layer = RandAugment(value_range=(0, 1), seed=1)
     found = layer((images / 255).astype("float32"))
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(found), expected, atol=1e-6
-    )
+    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-6)
 
 
 def test_nan_becomes_the_lowest_value():
