@@ -112,7 +112,12 @@ class _RowsThatTrain(torch.autograd.Function):
     def forward(
         ctx: Any, anchor: Any, state: Any, ids: Any, changes: Any
     ) -> Any:
-        ctx.anchor, ctx.state, ctx.ids, ctx.changes = anchor, state, ids, changes
+        ctx.anchor, ctx.state, ctx.ids, ctx.changes = (
+            anchor,
+            state,
+            ids,
+            changes,
+        )
         return torch.index_select(state[0], 0, ids)
 
     @staticmethod
@@ -145,6 +150,13 @@ def rows_that_train(
         return torch.index_select(values[0], 0, ids)
     rows: Any = _RowsThatTrain.apply(anchor.value, values, ids, changes)
     return rows
+
+
+def stage(
+    gate: Any, fn: Callable[[], Any], shape: Sequence[int], dtype: str
+) -> Any:
+    """Computes `fn()`; PyTorch merges no gathers."""
+    return fn()
 
 
 def device_peak_memory() -> int | None:

@@ -168,7 +168,9 @@ class TwoTower:
         self.step = 0
         mixed = setting.precision == "mixed_bfloat16"
 
-        def loss(user_ids: torch.Tensor, item_ids: torch.Tensor) -> torch.Tensor:
+        def loss(
+            user_ids: torch.Tensor, item_ids: torch.Tensor
+        ) -> torch.Tensor:
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
                 u, v = users(user_ids), items(item_ids)
             logits = u.float() @ v.float().T / TEMPERATURE
@@ -185,7 +187,9 @@ class TwoTower:
         """Trains on some batches; gives their mean loss."""
         losses = []
         for rows in slices:
-            user_ids, item_ids = torch.from_numpy(pairs.ids[rows]).T.contiguous()
+            user_ids, item_ids = torch.from_numpy(
+                pairs.ids[rows]
+            ).T.contiguous()
             self.step += 1
             _as_keras(self.optimizer, self.step)
             self.optimizer.zero_grad(set_to_none=True)
@@ -196,9 +200,7 @@ class TwoTower:
         return float(np.mean([float(x) for x in losses]))
 
 
-def top_k(
-    candidates: np.ndarray, k: int
-) -> Callable[[np.ndarray], np.ndarray]:
+def top_k(candidates: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
     """Finds the highest scores in the matrix of all."""
     columns = torch.from_numpy(candidates).T
 
