@@ -8,9 +8,16 @@ _HOMES = {
     "BruteForceIndex": "recsys.indexes.brute_force",
     "DCN": "recsys.dcn",
     "StreamingIndex": "recsys.indexes.streaming",
+    "TwoStageRecommender": "recsys.two_stage",
 }
 
-__all__ = ["DCN", "AnnIndex", "BruteForceIndex", "StreamingIndex"]
+__all__ = [
+    "DCN",
+    "AnnIndex",
+    "BruteForceIndex",
+    "StreamingIndex",
+    "TwoStageRecommender",
+]
 
 
 def __getattr__(name: str) -> Any:
