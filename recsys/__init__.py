@@ -10,6 +10,7 @@ _HOMES = {
     "DCN": "recsys.dcn",
     "FactorNetwork": "recsys.factors",
     "StreamingIndex": "recsys.indexes.streaming",
+    "TwoStageRecommender": "recsys.two_stage",
 }
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ContentFilter",
     "FactorNetwork",
     "StreamingIndex",
+    "TwoStageRecommender",
 ]
 
 
