@@ -10,18 +10,10 @@ _HOMES = {
     "DCN": "recsys.dcn",
     "FactorNetwork": "recsys.factors",
     "StreamingIndex": "recsys.indexes.streaming",
-    "TwoStageRecommender": "recsys.two_stage",
+    "TwoTower": "recsys.two_tower",
 }
 
-__all__ = [
-    "DCN",
-    "AnnIndex",
-    "BruteForceIndex",
-    "ContentFilter",
-    "FactorNetwork",
-    "StreamingIndex",
-    "TwoStageRecommender",
-]
+__all__ = ["DCN", "AnnIndex", "BruteForceIndex", "StreamingIndex", "TwoTower"]
 
 
 def __getattr__(name: str) -> Any:
