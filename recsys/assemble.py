@@ -10,11 +10,11 @@ from keras import ops
 
 from keras_multi.data import Table
 from keras_multi.errors import UsageError
-from recsys.items import Items, Schema
 from recsys.evaluate import load_run as ranking_run
 from recsys.features import Features
 from recsys.indexes.base import Index
 from recsys.indexes.brute_force import BruteForceIndex
+from recsys.items import Items, Schema
 from recsys.profiles import Profiles
 from recsys.retrieval.data import load
 from recsys.retrieval.evaluate import load_run as retrieval_run

@@ -13,13 +13,13 @@ from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
 from recsys import artifact
-from recsys.items import Items, Schema
 from recsys.features import Features
 from recsys.files import read_json, write_json
 from recsys.indexes.ann import AnnIndex
 from recsys.indexes.base import Index
 from recsys.indexes.brute_force import BruteForceIndex
 from recsys.indexes.streaming import StreamingIndex
+from recsys.items import Items, Schema
 from recsys.pairs import PairEncoder
 from recsys.profiles import Profiles
 from recsys.reasons import Liked, explain
