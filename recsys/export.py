@@ -145,7 +145,7 @@ def _symbols(inputs: Any, name: str = "") -> Any:
 
 def _flat(inputs: Any) -> dict[str, np.ndarray]:
     """Names each array by the last of its keys."""
-    flat = {}
+    flat: dict[str, np.ndarray] = {}
     for key, value in inputs.items():
         flat |= _flat(value) if isinstance(value, dict) else {key: value}
     return flat
