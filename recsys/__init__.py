@@ -9,6 +9,7 @@ _HOMES = {
     "DCN": "recsys.dcn",
     "StreamingIndex": "recsys.indexes.streaming",
     "TwoStageRecommender": "recsys.two_stage",
+    "TwoTower": "recsys.two_tower",
 }
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "BruteForceIndex",
     "StreamingIndex",
     "TwoStageRecommender",
+    "TwoTower",
 ]
 
 
