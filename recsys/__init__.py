@@ -10,10 +10,18 @@ _HOMES = {
     "DCN": "recsys.dcn",
     "FactorNetwork": "recsys.factors",
     "StreamingIndex": "recsys.indexes.streaming",
+    "TwoStageRecommender": "recsys.two_stage",
     "TwoTower": "recsys.two_tower",
 }
 
-__all__ = ["DCN", "AnnIndex", "BruteForceIndex", "StreamingIndex", "TwoTower"]
+__all__ = [
+    "DCN",
+    "AnnIndex",
+    "BruteForceIndex",
+    "StreamingIndex",
+    "TwoStageRecommender",
+    "TwoTower",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,16 +10,15 @@ from keras import ops
 
 from keras_multi.data import Table
 from keras_multi.errors import UsageError
-from recsys.items import Items, Schema
 from recsys.evaluate import load_run as ranking_run
 from recsys.features import Features
-from recsys.indexes.base import Index
 from recsys.indexes.brute_force import BruteForceIndex
+from recsys.items import Items, Schema
 from recsys.profiles import Profiles
 from recsys.retrieval.data import load
 from recsys.retrieval.evaluate import load_run as retrieval_run
 from recsys.retrieval.inputs import Inputs
-from recsys.two_stage import TwoStageRecommender
+from recsys.two_stage import AnyIndex, TwoStageRecommender
 
 BATCH_SIZE = 4096
 # What filters and boosts can look at.
@@ -53,7 +52,7 @@ def from_runs(
     retrieval: str | os.PathLike[str],
     ranking: str | os.PathLike[str],
     candidates: int = 100,
-    index: Index | None = None,
+    index: AnyIndex | None = None,
 ) -> TwoStageRecommender:
     """Puts two finished runs together; `save` the result.
 
@@ -102,7 +101,7 @@ def assemble(
     catalogue: Items,
     ratings: Table,
     candidates: int = 100,
-    index: Index | None = None,
+    index: AnyIndex | None = None,
 ) -> TwoStageRecommender:
     """Puts trained models together to one recommender.
 

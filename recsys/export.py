@@ -16,29 +16,10 @@ from recsys.two_stage import TwoStageRecommender
 
 # Who can write a format, and the package that the backend needs for it.
 FORMATS: dict[str, dict[str, str]] = {
-    "onnx": {"torch": "onnxscript", "tensorflow": "tf2onnx"},
+    "onnx": {"torch": "onnx", "tensorflow": "tf2onnx"},
     "saved_model": {"tensorflow": "tensorflow"},
 }
 TOLERANCE = 1e-5
-
-Inputs = dict[str, Any]
-
-
-@keras.saving.register_keras_serializable("recsys")
-class Exported(keras.Model):
-    """One layer as a model, without what it does only in training.
-
-    Args:
-        layer: the layer, built.
-    """
-
-    def __init__(self, layer: keras.Layer, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.layer = layer
-
-    def call(self, inputs: Any) -> Any:
-        """Calls the layer."""
-        return self.layer(inputs, training=False)
 
 
 def export(
@@ -76,7 +57,9 @@ def export(
         "backend": backend.name(),
         "format": format,
         "models": {
-            name: export_layer(layer, inputs, folder / f"{name}{suffix}", format)
+            name: export_layer(
+                layer, inputs, folder / f"{name}{suffix}", format
+            )
             for name, (layer, inputs) in _models(recommender).items()
         },
     }
@@ -84,7 +67,7 @@ def export(
 
 def _models(
     recommender: TwoStageRecommender,
-) -> dict[str, tuple[keras.Layer, Inputs]]:
+) -> dict[str, tuple[keras.Layer, dict[str, Any]]]:
     """Gives each model with some inputs."""
     users = recommender.profiles.users.take(slice(0, 3))
     items = np.arange(min(5, len(recommender.catalogue)))
@@ -99,7 +82,7 @@ def _models(
 
 
 def export_layer(
-    layer: keras.Layer, inputs: Inputs, path: Path, format: str
+    layer: keras.Layer, inputs: dict[str, Any], path: Path, format: str
 ) -> dict[str, Any]:
     """Writes one layer, reads it again and compares.
 
@@ -119,14 +102,15 @@ def export_layer(
         KerasMultiError: as `export`.
     """
     _check(format)
-    model = Exported(layer)
+    inputs = _used(inputs)
+    symbols = _symbols(inputs)
+    model = keras.Model(symbols, layer(symbols, training=False))
     expected = ops.convert_to_numpy(
         model(keras.tree.map_structure(ops.convert_to_tensor, inputs))
     )
     model.export(
         str(path),
         format="onnx" if format == "onnx" else "tf_saved_model",
-        input_signature=[_signature(inputs)],
         verbose=False,
     )
     got = _run_onnx(path, inputs) if format == "onnx" else _run(path, inputs)
@@ -143,17 +127,25 @@ def export_layer(
     }
 
 
-def _signature(inputs: Any, name: str = "") -> Any:
-    """Describes inputs, with the number of rows left open."""
+def _used(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out arrays without columns, which other formats do not know."""
+    return {
+        key: _used(value) if isinstance(value, dict) else value
+        for key, value in inputs.items()
+        if isinstance(value, dict) or value.shape[1]
+    }
+
+
+def _symbols(inputs: Any, name: str = "") -> Any:
+    """Gives a symbolic input for each array, its number of rows left open."""
     if isinstance(inputs, dict):
-        return {key: _signature(value, key) for key, value in inputs.items()}
-    shape = (None, *inputs.shape[1:])
-    return keras.InputSpec(shape=shape, dtype=str(inputs.dtype), name=name)
+        return {key: _symbols(value, key) for key, value in inputs.items()}
+    return keras.Input(inputs.shape[1:], dtype=str(inputs.dtype), name=name)
 
 
 def _flat(inputs: Any) -> dict[str, np.ndarray]:
     """Names each array by the last of its keys."""
-    flat = {}
+    flat: dict[str, np.ndarray] = {}
     for key, value in inputs.items():
         flat |= _flat(value) if isinstance(value, dict) else {key: value}
     return flat
@@ -181,7 +173,7 @@ def _check(format: str) -> None:
         )
 
 
-def _run_onnx(path: Path, inputs: Inputs) -> np.ndarray:
+def _run_onnx(path: Path, inputs: dict[str, Any]) -> np.ndarray:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path))
@@ -190,6 +182,6 @@ def _run_onnx(path: Path, inputs: Inputs) -> np.ndarray:
     return np.asarray(session.run(None, {n: flat[n] for n in names})[0])
 
 
-def _run(path: Path, inputs: Inputs) -> np.ndarray:
+def _run(path: Path, inputs: dict[str, Any]) -> np.ndarray:
     layer = keras.layers.TFSMLayer(str(path), call_endpoint="serve")
     return np.asarray(layer(inputs))

@@ -63,9 +63,7 @@ class PairEncoder:
         return inputs
 
 
-def _order(
-    wanted: Sequence[Feature], joined: Sequence[Feature]
-) -> np.ndarray:
+def _order(wanted: Sequence[Feature], joined: Sequence[Feature]) -> np.ndarray:
     """Where the columns of each feature are, users' before items'."""
     starts, end = {}, 0
     for feature in joined:

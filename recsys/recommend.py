@@ -34,8 +34,9 @@ def recommend(
     """
     recommender = TwoStageRecommender.load(artifact)
     profiles = recommender.profiles
-    if profiles.users[profiles.id_column].dtype.kind != "U":
-        user = int(user) if str(user).isdecimal() else user
+    numbers = profiles.users[profiles.id_column].dtype.kind != "U"
+    if numbers and isinstance(user, str) and user.isdecimal():
+        user = int(user)
     (answer,) = recommender.recommend([Request(user, k=k, **conditions)])
     items: list[dict[str, Any]] = answer.as_dict()["items"]
     return items

@@ -9,9 +9,7 @@ from recsys.profiles import History
 from recsys.request import Request
 
 
-def allowed(
-    request: Request, catalogue: Items, history: History
-) -> np.ndarray:
+def allowed(request: Request, catalogue: Items, history: History) -> np.ndarray:
     """Tells which items may be returned.
 
     Args:

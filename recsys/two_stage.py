@@ -13,13 +13,12 @@ from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
 from recsys import artifact
-from recsys.items import Items, Schema
 from recsys.features import Features
 from recsys.files import read_json, write_json
 from recsys.indexes.ann import AnnIndex
-from recsys.indexes.base import Index
 from recsys.indexes.brute_force import BruteForceIndex
 from recsys.indexes.streaming import StreamingIndex
+from recsys.items import Items, Schema
 from recsys.pairs import PairEncoder
 from recsys.profiles import Profiles
 from recsys.reasons import Liked, explain
@@ -41,7 +40,9 @@ USER_FEATURES, ITEM_FEATURES, RANKER_FEATURES = (
     "item_features.json",
     "ranker_features.json",
 )
-INDEXES: dict[str, type[Index]] = {
+
+AnyIndex = BruteForceIndex | StreamingIndex | AnnIndex
+INDEXES: dict[str, type[AnyIndex]] = {
     kind.__name__: kind for kind in (BruteForceIndex, StreamingIndex, AnnIndex)
 }
 
@@ -78,7 +79,7 @@ class TwoStageRecommender:
         self,
         retrieval: keras.Model,
         inputs: Inputs,
-        index: Index,
+        index: AnyIndex,
         vectors: np.ndarray,
         ranker: keras.Model,
         ranker_features: Features,
@@ -236,7 +237,7 @@ class TwoStageRecommender:
         products = predicted = None
         if scored is None:
             rows = np.flatnonzero(self._allowed(request))
-            total = self._popularity[rows]
+            total: np.ndarray = self._popularity[rows]
         else:
             rows, products, predicted = scored
             total = predicted

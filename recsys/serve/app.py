@@ -213,10 +213,10 @@ def _add_error_handlers(app: fastapi.FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Any, error: RequestValidationError) -> JSONResponse:
-        problems = [
-            ".".join(map(str, problem["loc"][1:])) + ": " + problem["msg"]
-            for problem in error.errors()
-        ]
+        problems = []
+        for problem in error.errors():
+            place = ".".join(map(str, problem["loc"][1:])) or "body"
+            problems.append(f"{place}: {problem['msg']}")
         return says(422, "; ".join(problems))
 
     @app.exception_handler(HTTPException)

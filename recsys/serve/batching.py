@@ -131,11 +131,17 @@ def answer_all(batch: Sequence[Waiting]) -> list[Answer | Exception]:
     one cannot spoil the others.
     """
     answers: dict[int, Answer | Exception] = {}
-    for recommender in {id(b.recommender): b.recommender for b in batch}.values():
-        places = [i for i, b in enumerate(batch) if b.recommender is recommender]
+    for recommender in {
+        id(b.recommender): b.recommender for b in batch
+    }.values():
+        places = [
+            i for i, b in enumerate(batch) if b.recommender is recommender
+        ]
         requests = [batch[i].request for i in places]
         try:
-            found: Sequence[Answer | Exception] = recommender.recommend(requests)
+            found: Sequence[Answer | Exception] = recommender.recommend(
+                requests
+            )
         except Exception as error:
             found = [error]
             if len(places) > 1:

@@ -41,7 +41,13 @@ def load(
         time from sending to the whole answer, over the answers of 200.
     """
     times, statuses = asyncio.run(
-        _load([_message(b, host) for b in bodies], host, port, connections, seconds)
+        _load(
+            [_message(b, host) for b in bodies],
+            host,
+            port,
+            connections,
+            seconds,
+        )
     )
     milliseconds = np.array(times or [float("nan")]) * 1e3
     total = sum(statuses.values())

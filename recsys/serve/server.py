@@ -37,8 +37,7 @@ def serve(
         from recsys.serve.app import Settings, create_app
     except ImportError as error:
         raise UsageError(
-            f"serving needs {error.name}; run: pip install "
-            "'keras-multi[serve]'"
+            f"serving needs {error.name}; run: pip install 'keras-multi[serve]'"
         ) from error
     app = create_app(artifact, Settings(**limits))
     uvicorn.run(

@@ -200,9 +200,7 @@ def test_boosts_add_to_the_score(recommender):
 
 def test_no_more_than_two_of_a_genre(recommender):
     (plain,) = recommender.recommend([Request(5, k=20)])
-    (capped,) = recommender.recommend(
-        [Request(5, k=20, max_per={"genres": 2})]
-    )
+    (capped,) = recommender.recommend([Request(5, k=20, max_per={"genres": 2})])
     genres = recommender.catalogue.table["genres"]
     wanted, counts = [], dict.fromkeys(GENRES, 0)
     for item in plain.items:
