@@ -1,9 +1,9 @@
 """The recipe of a factor model: what people tune, with its defaults."""
 
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
-from keras_multi.errors import UsageError
+from recsys.fields import checked, choose, require
 
 MODELS = ("factors", "svd-pp", "factor-network")
 
@@ -56,30 +56,26 @@ class RatingRecipe:
     seed: int
 
     def __post_init__(self) -> None:
-        _check_model(self.model)
+        choose("model", self.model, MODELS)
         for name in ("epochs", "batch_size", "embedding_dim"):
-            self._require(name, getattr(self, name) >= 1, "be at least 1")
+            require(self, name, getattr(self, name) >= 1, "be at least 1")
         for name in ("factors_l2", "biases_l2", "seed"):
-            self._require(name, getattr(self, name) >= 0, "not be negative")
-        self._require("learning_rate", self.learning_rate > 0, "be positive")
-        self._require("dropout", 0 <= self.dropout < 1, "lie in [0, 1)")
-        self._require("seed", self.seed < 2**32, "be less than 2**32")
-        self._require(
+            require(self, name, getattr(self, name) >= 0, "not be negative")
+        require(self, "learning_rate", self.learning_rate > 0, "be positive")
+        require(self, "dropout", 0 <= self.dropout < 1, "lie in [0, 1)")
+        require(self, "seed", self.seed < 2**32, "be less than 2**32")
+        require(
+            self,
             "deep_units",
             all(units >= 1 for units in self.deep_units),
             "hold positive integers",
         )
         for name in ("item_history", "explicit"):
-            self._require(
+            require(
+                self,
                 name,
                 not getattr(self, name) or bool(self.histories),
                 "be false: plain factors have no history",
-            )
-
-    def _require(self, name: str, good: bool, what: str) -> None:
-        if not good:
-            raise UsageError(
-                f"{name} must {what}. Received: {name}={getattr(self, name)}"
             )
 
     @property
@@ -110,17 +106,9 @@ class RatingRecipe:
             >>> RatingRecipe.of("svd-pp", epochs=3).epochs
             3
         """
-        _check_model(model)
+        choose("model", model, MODELS)
         fields = {**COMMON, **DEFAULTS[model], "model": model}
-        hints = get_type_hints(cls)
-        for name, value in changes.items():
-            if name not in hints:
-                raise UsageError(
-                    f"a rating recipe has no field {name!r}; it has "
-                    f"{', '.join(hints)}"
-                )
-            fields[name] = _converted(name, value, hints[name])
-        return cls(**fields)
+        return cls(**{**fields, **checked(cls, changes)})
 
 
 # What holds for all models.
@@ -154,30 +142,3 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "time": True,
     },
 }
-
-
-def _check_model(model: str) -> None:
-    if model not in MODELS:
-        raise UsageError(
-            f"unknown model {model!r}; choose one of {', '.join(MODELS)}"
-        )
-
-
-def _converted(name: str, value: Any, hint: Any) -> Any:
-    """Checks the type of a field; lists become tuples."""
-    if hint in (int, bool, str):
-        good = type(value) is hint
-    elif hint is float:
-        good = type(value) in (int, float)
-        value = float(value) if good else value
-    else:
-        good = isinstance(value, list | tuple) and all(
-            type(item) is int for item in value
-        )
-        value = tuple(value) if good else value
-    if not good:
-        wanted = getattr(hint, "__name__", hint)
-        raise UsageError(
-            f"{name} must be of type {wanted}. Received: {value!r}"
-        )
-    return value
