@@ -7,10 +7,19 @@ _HOMES = {
     "AnnIndex": "recsys.indexes.ann",
     "BruteForceIndex": "recsys.indexes.brute_force",
     "DCN": "recsys.dcn",
+    "ListRanker": "recsys.ranking.list_ranker",
+    "MultiTaskRanker": "recsys.multi_task",
     "StreamingIndex": "recsys.indexes.streaming",
 }
 
-__all__ = ["DCN", "AnnIndex", "BruteForceIndex", "StreamingIndex"]
+__all__ = [
+    "DCN",
+    "AnnIndex",
+    "BruteForceIndex",
+    "ListRanker",
+    "MultiTaskRanker",
+    "StreamingIndex",
+]
 
 
 def __getattr__(name: str) -> Any:
