@@ -10,6 +10,7 @@ _HOMES = {
     "ListRanker": "recsys.ranking.list_ranker",
     "MultiTaskRanker": "recsys.multi_task",
     "StreamingIndex": "recsys.indexes.streaming",
+    "TwoTower": "recsys.two_tower",
 }
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ListRanker",
     "MultiTaskRanker",
     "StreamingIndex",
+    "TwoTower",
 ]
 
 
