@@ -63,9 +63,7 @@ def test_labels_of_test_rows_play_no_part(model):
         test = changed.take(in_test)
         together = predict(test)
         halves = [predict(test.take(slice(i, i + 24))) for i in (0, 24)]
-        np.testing.assert_allclose(
-            np.concatenate(halves), together, rtol=1e-5
-        )
+        np.testing.assert_allclose(np.concatenate(halves), together, rtol=1e-5)
         return together
 
     true = table["rating"][in_test]
