@@ -9,6 +9,8 @@ _HOMES = {
     "ContentFilter": "recsys.content",
     "DCN": "recsys.dcn",
     "FactorNetwork": "recsys.factors",
+    "ListRanker": "recsys.ranking.list_ranker",
+    "MultiTaskRanker": "recsys.multi_task",
     "StreamingIndex": "recsys.indexes.streaming",
     "TwoStageRecommender": "recsys.two_stage",
     "TwoTower": "recsys.two_tower",
@@ -18,8 +20,10 @@ __all__ = [
     "DCN",
     "AnnIndex",
     "BruteForceIndex",
+    "FactorNetwork",
+    "ListRanker",
+    "MultiTaskRanker",
     "StreamingIndex",
-    "TwoStageRecommender",
     "TwoTower",
 ]
 

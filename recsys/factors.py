@@ -172,9 +172,9 @@ class FactorNetwork(keras.Model):
         self.user_side = self._side(self.side_sizes[0])
         self.item_side = self._side(self.side_sizes[1])
         days, periods = self.num_periods
-        self.day_factors = self._factors(days) if days else None
-        self.day_biases = self._biases(days) if days else None
-        self.period_biases = self._biases(periods) if periods else None
+        self.day_factors: Any = self._factors(days) if days else None
+        self.day_biases: Any = self._biases(days) if days else None
+        self.period_biases: Any = self._biases(periods) if periods else None
         policy = self.dtype_policy
         self.dense_slopes: Any = None
         self.deep: Any = None
@@ -240,6 +240,8 @@ class FactorNetwork(keras.Model):
         self.mean = self.add_weight(
             shape=(),
             initializer=keras.initializers.Constant(self.output_bias),
+            dtype="float32",
+            autocast=False,
             name="mean",
         )
         for layer in (
@@ -286,8 +288,10 @@ class FactorNetwork(keras.Model):
         user, item = pair[:, 0], pair[:, 1]
         p = self.user_factors(user, training=training)  # (B, E)
         q = self.item_factors(item, training=training)  # (B, E)
-        y = self.mean + self.user_biases(user, training=training)  # (B, 1)
-        y = y + self.item_biases(item, training=training)
+        terms = [
+            self.user_biases(user, training=training),
+            self.item_biases(item, training=training),
+        ]  # (B, 1) each
         if self.user_history is not None:
             past = self.past.of_users()
             p = p + self.user_history(user, item, *past, training=training)
@@ -303,23 +307,26 @@ class FactorNetwork(keras.Model):
             day, period = periods[:, 0], periods[:, 1]
         if self.day_factors is not None:
             p = p + self.day_factors(day, training=training)
-            y = y + self.day_biases(day, training=training)
+            terms.append(self.day_biases(day, training=training))
         if self.period_biases is not None:
-            y = y + self.period_biases(period, training=training)
+            terms.append(self.period_biases(period, training=training))
         joined = ops.concatenate([p, q, p * q], axis=-1)  # (B, 3 E)
         joined = self.dropout(joined, training=training)
         product = joined[:, 2 * self.embedding_dim :]
-        y = y + ops.sum(product, axis=-1, keepdims=True)
+        terms.append(ops.sum(product, axis=-1, keepdims=True))
         if self.dense_slopes is not None:
             dense = ops.cast(
                 _part(inputs, "dense", self.num_dense), self.compute_dtype
             )
-            y = y + self.dense_slopes(dense)
+            terms.append(self.dense_slopes(dense))
             joined = ops.concatenate([joined, dense], axis=-1)
         if self.deep is not None:
             deep = self.deep(joined, training=training)
-            y = y + self.deep_output(deep)
-        return ops.cast(y, "float32")
+            terms.append(self.deep_output(deep))
+        y = ops.convert_to_tensor(self.mean)
+        for term in terms:
+            y = y + ops.cast(term, "float32")
+        return y
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, int]:
         """Gives `(batch, 1)`."""

@@ -26,8 +26,8 @@ Changes = Mapping[str, Any]
 
 # What is tried in each fold, on validation rows taken from its training rows.
 CHOICES: dict[str, tuple[Changes, ...]] = {
-    "dcn": tuple({"epochs": n} for n in (7, 10, 14)),
-    "dnn": tuple({"epochs": n} for n in (7, 10, 14)),
+    "dcn": tuple({"epochs": n} for n in (7, 10, 14, 20)),
+    "dnn": tuple({"epochs": n} for n in (7, 10, 14, 20)),
     "factors": tuple(
         {"epochs": n, "factors_l2": l2}
         for n in (8, 16)

@@ -62,16 +62,16 @@ def test_factors_learn_a_planted_product():
     run, history = fit(
         recipe(
             "factors",
-            epochs=60,
-            batch_size=20,
-            learning_rate=0.02,
+            epochs=30,
+            batch_size=40,
+            learning_rate=0.04,
             factors_l2=0.01,
         ),
         learned,
     )
     error = run.predict(held_out) - held_out["rating"]
     assert np.sqrt(np.mean(error**2)) < 0.7 * held_out["rating"].std()
-    assert history.epochs == 60
+    assert history.epochs == 30
 
 
 def test_a_damaged_run_is_named(tmp_path):
