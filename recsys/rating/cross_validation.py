@@ -30,13 +30,13 @@ CHOICES: dict[str, tuple[Changes, ...]] = {
     "dnn": tuple({"epochs": n} for n in (7, 10, 14, 20)),
     "factors": tuple(
         {"epochs": n, "factors_l2": l2}
-        for n in (8, 16)
-        for l2 in (0.02, 0.04, 0.08)
+        for n in (12, 24)
+        for l2 in (0.04, 0.08, 0.16)
     ),
     "svd-pp": tuple(
         {"epochs": n, "factors_l2": l2}
-        for n in (6, 12)
-        for l2 in (0.02, 0.04, 0.08)
+        for n in (12, 24)
+        for l2 in (0.04, 0.08, 0.16)
     ),
     "factor-network": tuple(
         {"epochs": n, "factors_l2": l2}
