@@ -202,7 +202,9 @@ class ContentFilter:
                 )
             values = np.array([x for row in weights for x in row], np.float64)
         shape = (len(sizes), len(self.ids))
-        profiles = (sparse_rows(sizes, items, values, shape) @ self._vectors).toarray()
+        profiles = (
+            sparse_rows(sizes, items, values, shape) @ self._vectors
+        ).toarray()
         if preferences is not None:
             if len(preferences) != len(sizes):
                 raise ValueError(
@@ -387,5 +389,3 @@ class ContentFilter:
     def _check_fitted(self) -> None:
         if not self.names:
             raise UsageError("the filter is empty; call fit() or load() first")
-
-

@@ -42,7 +42,9 @@ def table_features(
                 f"Received: dtype={table[column].dtype}"
             )
         split = [
-            sorted({part.strip() for part in str(value).split(separator)} - {""})
+            sorted(
+                {part.strip() for part in str(value).split(separator)} - {""}
+            )
             for value in table[column]
         ]
         parts = np.array([part for row in split for part in row], np.str_)

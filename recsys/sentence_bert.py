@@ -147,12 +147,17 @@ class SentenceBert(keras.Model):
         for i, block in enumerate(self.blocks):
             name = f"encoder.layer.{i}"
             heads = [
-                *(f"attention.self.{part}" for part in ("query", "key", "value")),
+                *(
+                    f"attention.self.{part}"
+                    for part in ("query", "key", "value")
+                ),
                 "attention.output.dense",
             ]
             shapes = [weight.shape for weight in block.attention.weights]
             values = [
-                value for head in heads for value in _dense(weights, f"{name}.{head}")
+                value
+                for head in heads
+                for value in _dense(weights, f"{name}.{head}")
             ]
             block.attention.set_weights(
                 [v.reshape(s) for v, s in zip(values, shapes, strict=True)]
@@ -160,7 +165,9 @@ class SentenceBert(keras.Model):
             block.attention_norm.set_weights(
                 _norm(weights, f"{name}.attention.output.LayerNorm")
             )
-            block.expand.set_weights(_dense(weights, f"{name}.intermediate.dense"))
+            block.expand.set_weights(
+                _dense(weights, f"{name}.intermediate.dense")
+            )
             block.contract.set_weights(_dense(weights, f"{name}.output.dense"))
             block.output_norm.set_weights(
                 _norm(weights, f"{name}.output.LayerNorm")

