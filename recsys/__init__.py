@@ -9,6 +9,7 @@ _HOMES = {
     "ContentFilter": "recsys.content",
     "DCN": "recsys.dcn",
     "StreamingIndex": "recsys.indexes.streaming",
+    "TwoTower": "recsys.two_tower",
 }
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "BruteForceIndex",
     "ContentFilter",
     "StreamingIndex",
+    "TwoTower",
 ]
 
 
