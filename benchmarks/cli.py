@@ -79,6 +79,10 @@ def bench(
         float | None,
         typer.Option(help="Seconds of sampling for one workload."),
     ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(help="Fresh processes that measure a cell in turn."),
+    ] = None,
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds that one cell may take.")
     ] = None,
@@ -112,6 +116,7 @@ def bench(
         "affinity": _cores(threads, affinity),
         "target": target,
         "budget": budget,
+        "repeats": repeats,
         "time_limit": time_limit,
         "memory_limit": memory_limit and int(memory_limit * 2**30),
     }

@@ -294,7 +294,7 @@ class DCNWorkload(Workload):
 
 def native_contender(
     shape: Shape, batches: Batches, setting: Setting, training: bool
-) -> "NativeDCN | None":
+) -> "NativeModel | None":
     """Makes the baseline of the backend in use, where it has the precision."""
     if setting.precision not in NATIVE_PRECISIONS:
         return None
@@ -304,11 +304,11 @@ def native_contender(
         f"benchmarks.workloads.native.{backend.name()}"
     )
     model = module.DCN(shape, setting)
-    return NativeDCN(model, batches, setting, training)
+    return NativeModel(model, batches, setting, training)
 
 
-class NativeDCN(_OverBatches):
-    """A hand-written DCN over the same batches as the Keras model."""
+class NativeModel(_OverBatches):
+    """A hand-written model over the same batches as the Keras model."""
 
     def __init__(
         self, model: Any, batches: Batches, setting: Setting, training: bool

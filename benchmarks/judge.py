@@ -52,6 +52,44 @@ class Outcome:
         return races
 
 
+def pooled(repeats: list[list[Outcome]]) -> list[Outcome]:
+    """Joins what several processes measured of each cell.
+
+    Args:
+        repeats: the outcomes of all cells, once for each repeat.
+
+    Returns:
+        One outcome a cell, with the samples of all its processes one after
+        the other; that of the process that failed, if one did.
+    """
+    return [_pooled(list(cell)) for cell in zip(*repeats, strict=True)]
+
+
+def _pooled(processes: list[Outcome]) -> Outcome:
+    first = processes[0]
+    for failed in processes:
+        if failed.failure:
+            return failed
+    for later in processes[1:]:
+        for race, other in zip(first.races, later.races, strict=True):
+            for name, samples in race["samples"].items():
+                samples += other["samples"][name]
+            race["errors"] = {
+                name: max(error, other["errors"][name])
+                for name, error in race["errors"].items()
+            }
+        if first.found["limits"]:
+            _pool_limits(first.found["limits"], later.found["limits"])
+    return first
+
+
+def _pool_limits(limits: dict[str, Any], other: dict[str, Any]) -> None:
+    for name in ("operations_per_second", "bytes_per_second"):
+        limits[name] = max(limits[name], other[name])
+    for name, samples in limits["samples"].items():
+        samples += other["samples"][name]
+
+
 def judge(outcomes: list[Outcome]) -> list[Cell]:
     """Compares outputs with the reference cell's and drops wrong cells.
 

@@ -45,7 +45,10 @@ class Plan(pydantic.BaseModel):
             to the median.
         budget: seconds of rounds for one workload, after which it is not
             measured further though the target is not reached.
-        rounds: least number of samples of each contender.
+        rounds: least number of samples of each contender, in each process.
+        repeats: how many processes measure a cell, one after the other. What
+            differs from process to process, such as where memory lies, is
+            then averaged too.
         time_limit: seconds that one cell may compute.
         memory_limit: bytes that the process of a cell may use; nine tenths
             of what is free when it starts where `None`.
@@ -65,6 +68,7 @@ class Plan(pydantic.BaseModel):
     target: float = 0.02
     budget: float = 0.0
     rounds: int = 0
+    repeats: pydantic.PositiveInt = 1
     time_limit: float = 600.0
     memory_limit: pydantic.PositiveInt | None = None
 

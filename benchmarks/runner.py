@@ -21,7 +21,7 @@ import psutil
 from benchmarks import workload
 from benchmarks.child import CellFailed, Child
 from benchmarks.job import Job
-from benchmarks.judge import Outcome, judge
+from benchmarks.judge import Outcome, judge, pooled
 from benchmarks.plan import Key, Plan
 from benchmarks.results import Cell, Environment, Results
 from keras_multi import backend
@@ -99,8 +99,13 @@ def run(
         label = workload.label(subject)
         if label in results.finished:
             continue
-        done = len(results.finished)
-        outcomes = _run_workload(plan, subject, _part(tick, done, 1))
+        done, part = len(results.finished), 1 / plan.repeats
+        outcomes = pooled(
+            [
+                _run_workload(plan, subject, _part(tick, done + i * part, part))
+                for i in range(plan.repeats)
+            ]
+        )
         finished = [*results.finished, label]
         results = results.model_copy(
             update={

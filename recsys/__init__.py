@@ -8,7 +8,9 @@ _HOMES = {
     "BruteForceIndex": "recsys.indexes.brute_force",
     "ContentFilter": "recsys.content",
     "DCN": "recsys.dcn",
+    "FactorNetwork": "recsys.factors",
     "StreamingIndex": "recsys.indexes.streaming",
+    "TwoStageRecommender": "recsys.two_stage",
     "TwoTower": "recsys.two_tower",
 }
 
@@ -17,7 +19,9 @@ __all__ = [
     "AnnIndex",
     "BruteForceIndex",
     "ContentFilter",
+    "FactorNetwork",
     "StreamingIndex",
+    "TwoStageRecommender",
     "TwoTower",
 ]
 

@@ -15,8 +15,8 @@ from keras_multi.errors import DataError, UsageError
 from recsys.files import prepare_folder, replacing
 from recsys.indexes.base import Index, positive
 from recsys.indexes.brute_force import BruteForceIndex
-from recsys.item_features import sparse_rows, table_features
 from recsys.indexes.sparse import SparseIndex, unit_rows
+from recsys.item_features import sparse_rows, table_features
 
 SCORES = ("dot", "cosine", "tfidf")
 FILE = "content.npz"

@@ -70,9 +70,7 @@ class Recipe:
             require(self, name, value is None or value >= 1, "be at least 1")
         for name in ("embeddings_l2", "num_cross_layers", "seed"):
             require(self, name, getattr(self, name) >= 0, "not be negative")
-        require(
-            self, "learning_rate", self.learning_rate > 0, "be more than 0"
-        )
+        require(self, "learning_rate", self.learning_rate > 0, "be more than 0")
         require(self, "dropout", 0 <= self.dropout < 1, "lie in [0, 1)")
         require(self, "seed", self.seed < 2**32, "be less than 2**32")
         require(
@@ -125,9 +123,7 @@ class Recipe:
         if model == "dnn":
             fields |= DEFAULTS[data].get("dnn", {})
         return cls(
-            **checked(
-                cls, {**fields, "data": data, "model": model, **changes}
-            )
+            **checked(cls, {**fields, "data": data, "model": model, **changes})
         )
 
     def counterpart(self) -> Self:

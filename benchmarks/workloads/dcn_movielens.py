@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.dcn import (
     Batches,
-    NativeDCN,
+    NativeModel,
     Shape,
     keras_model,
     native_contender,
@@ -95,7 +95,7 @@ class _KerasEpoch(Contender):
 
 class _NativeEpoch(Contender):
     def __init__(
-        self, native: NativeDCN, batches: Batches, setting: Setting
+        self, native: NativeModel, batches: Batches, setting: Setting
     ) -> None:
         self.model, self.batches = native.model, batches
         starts = range(0, len(batches.ids), setting.batch_size)

@@ -1,16 +1,20 @@
 """JAX: what the facade offers, in JAX's own terms."""
 
+import functools
 import re
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import keras
 from jax.extend import core
 
 MODES = ("xla",)
 COMPILED = "xla"
+GRADIENTS_REPLACE = True  # see `rows_that_train`
 
 # Primitives that may hold products, and that `operations` cannot look into.
 OPAQUE = re.compile("pallas|ffi_call|dot|conv_|cudnn|custom_partitioning|rnn")
@@ -52,6 +56,12 @@ def stable_top_k(x: Any, k: int) -> tuple[Any, Any]:
     return values, positions
 
 
+def maxima_of_products(queries: Any, chunks: Sequence[Any]) -> Any:
+    """Elementwise maximum of the products with some matrices of one shape."""
+    products = (queries @ chunk.astype("float32").T for chunk in chunks)
+    return functools.reduce(jax.numpy.maximum, products)
+
+
 def value_and_gradients(
     fn: Callable[[], Any], variables: list[Any]
 ) -> tuple[Any, list[Any]]:
@@ -71,6 +81,82 @@ def value_and_gradients(
 def with_dense_gradient(x: Any) -> Any:
     """Gives `x`: gradients are dense."""
     return x
+
+
+def rows_that_train(
+    anchor: Any,
+    state: Sequence[Any],
+    ids: Any,
+    changes: Callable[..., Any] | None,
+) -> Any:
+    """Gives rows of a table, whose "gradient" is the table trained.
+
+    Nothing can change in place here. Keras lets a variable with
+    `overwrite_with_gradient` take the value of its gradient, and XLA writes
+    into a table that was donated.
+
+    Args:
+        anchor: not used.
+        state: Keras variables, the table and its accumulator.
+        ids: integers `(n,)`.
+        changes: from the accumulator, the ids and the gradients of the rows
+            to rows and what is to be added to the table and the accumulator;
+            `None` if nothing changes.
+
+    Raises:
+        ValueError: if the table was looked up in the same trace before and
+            either lookup trains: the sum of two such gradients means nothing.
+    """
+    table, accumulator = (variable.value for variable in state)
+    if isinstance(table, jax.core.Tracer):
+        _check_single(state[0], table, changes is not None)
+
+    @jax.custom_vjp
+    def lookup(table: Any, accumulator: Any, ids: Any) -> Any:
+        return table[ids]
+
+    def forward(table: Any, accumulator: Any, ids: Any) -> Any:
+        return table[ids], (table, accumulator, ids)
+
+    def train(kept: Any, gradients: Any) -> Any:
+        table, accumulator, ids = kept
+        if changes is None:
+            return table, accumulator, None
+        rows, step, addend = changes(accumulator, ids, gradients)
+        return table.at[rows].add(step), accumulator.at[rows].add(addend), None
+
+    lookup.defvjp(forward, train)
+    return lookup(table, accumulator, ids)
+
+
+def _check_single(variable: Any, table: Any, trains: bool) -> None:
+    before, trained = getattr(variable, "looked_up", (lambda: None, False))
+    if before() is table and (trains or trained):
+        raise ValueError(
+            "a table that trains its rows can be looked up once in a training "
+            f"step; join the ids. Received: a second lookup in {variable.path}"
+        )
+    variable.looked_up = weakref.ref(table), trains
+
+
+def stage(
+    gate: Any, fn: Callable[[], Any], shape: Sequence[int], dtype: str
+) -> Any:
+    """Computes `fn()` as a loop of its own.
+
+    XLA on a CPU merges a gather into whatever reads its result, and computes
+    it anew for each reader, also through an optimization barrier. It keeps
+    apart what depends on a condition.
+
+    Args:
+        gate: a scalar that is true, and that XLA cannot know to be.
+        fn: gives a tensor.
+        shape: of the tensor.
+        dtype: of the tensor.
+    """
+    if not isinstance(gate, jax.core.Tracer):
+        return fn()
+    return jax.lax.cond(gate, fn, lambda: jnp.zeros(shape, dtype))
 
 
 def device_peak_memory() -> int | None:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 MODES = ("xla", "graph")
 COMPILED = "xla"
+GRADIENTS_REPLACE = False  # see `rows_that_train`
 
 # Operations that hold products and that `operations` cannot count.
 OPAQUE = re.compile(
@@ -51,6 +52,21 @@ def stable_top_k(x: Any, k: int) -> tuple[Any, Any]:
     return values, positions
 
 
+def maxima_of_products(queries: Any, chunks: Sequence[Any]) -> Any:
+    """Elementwise maximum of the products with some matrices of one shape.
+
+    A chunk waits for the one before it, so that a product stays in the cache.
+    """
+    first, *others = chunks
+    best = tf.matmul(queries, tf.cast(first, "float32"), transpose_b=True)
+    for chunk in others:
+        with tf.control_dependencies([best]):
+            chunk = tf.cast(tf.identity(chunk), "float32")
+        product = tf.matmul(queries, chunk, transpose_b=True)
+        best = tf.maximum(best, product)
+    return best
+
+
 def value_and_gradients(
     fn: Callable[[], Any], variables: list[Any]
 ) -> tuple[Any, list[Any]]:
@@ -73,6 +89,49 @@ def _densify(x: Any) -> Any:
 def with_dense_gradient(x: Any) -> Any:
     """Sums the slices of a gradient into a tensor on the way back."""
     return _densify(tf.convert_to_tensor(x))
+
+
+def rows_that_train(
+    anchor: Any,
+    state: Sequence[Any],
+    ids: Any,
+    changes: Callable[..., Any] | None,
+) -> Any:
+    """Gives rows of a table, whose gradient changes them in place.
+
+    Args:
+        anchor: a trainable scalar, that a gradient may pass.
+        state: Keras variables, the table and its accumulator.
+        ids: integers `(n,)`.
+        changes: from the accumulator, the ids and the gradients of the rows
+            to rows and what is to be added to the table and the accumulator;
+            `None` if nothing changes.
+    """
+    table, accumulator = (variable.value for variable in state)
+
+    if changes is None:
+        return tf.gather(table, ids)
+
+    @tf.custom_gradient
+    def lookup(anchor: Any) -> Any:
+        def train(gradients: Any) -> Any:
+            rows, step, addend = changes(accumulator, ids, gradients)
+            table.scatter_add(tf.IndexedSlices(step, rows))
+            accumulator.scatter_add(tf.IndexedSlices(addend, rows))
+            return tf.zeros_like(anchor)
+
+        return tf.gather(table, ids), train
+
+    return lookup(tf.convert_to_tensor(anchor.value))
+
+
+def stage(
+    gate: Any, fn: Callable[[], Any], shape: Sequence[Any], dtype: str
+) -> Any:
+    """Computes `fn()` apart where a graph may be compiled (see JAX's)."""
+    if tf.executing_eagerly():
+        return fn()
+    return tf.cond(gate, fn, lambda: tf.zeros(shape, dtype))
 
 
 def device_peak_memory() -> int | None:

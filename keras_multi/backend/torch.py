@@ -1,7 +1,7 @@
 """PyTorch: what the facade offers, in PyTorch's own terms."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 MODES = ("eager", "compile")
 COMPILED = "compile"
+GRADIENTS_REPLACE = False  # see `rows_that_train`
 
 ATTENTION = (
     "_scaled_dot_product_flash_attention",
@@ -68,6 +69,20 @@ def stable_top_k(x: Any, k: int) -> tuple[Any, Any]:
     return torch.gather(x, -1, positions), positions.int()
 
 
+def maxima_of_products(queries: Any, chunks: Sequence[Any]) -> Any:
+    """Elementwise maximum of the products with some matrices of one shape.
+
+    One buffer holds the product of one chunk after the other, so that it
+    stays in the cache.
+    """
+    best = torch.mm(queries, chunks[0].float().T)
+    product = torch.empty_like(best)
+    for chunk in chunks[1:]:
+        torch.mm(queries, chunk.float().T, out=product)
+        torch.maximum(best, product, out=best)
+    return best
+
+
 def value_and_gradients(
     fn: Callable[[], Any], variables: list[Any]
 ) -> tuple[Any, list[Any]]:
@@ -88,6 +103,60 @@ def value_and_gradients(
 def with_dense_gradient(x: Any) -> Any:
     """Gives `x`: gradients are dense."""
     return x
+
+
+class _RowsThatTrain(torch.autograd.Function):
+    """Rows of a table, which change when their gradient comes back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, anchor: Any, state: Any, ids: Any, changes: Any
+    ) -> Any:
+        ctx.anchor, ctx.state, ctx.ids, ctx.changes = (
+            anchor,
+            state,
+            ids,
+            changes,
+        )
+        return torch.index_select(state[0], 0, ids)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        table, accumulator = ctx.state
+        rows, step, addend = ctx.changes(accumulator, ctx.ids, gradients[0])
+        table.index_add_(0, rows, step)
+        accumulator.index_add_(0, rows, addend)
+        return torch.zeros_like(ctx.anchor), None, None, None
+
+
+def rows_that_train(
+    anchor: Any,
+    state: Sequence[Any],
+    ids: Any,
+    changes: Callable[..., Any] | None,
+) -> Any:
+    """Gives rows of a table, whose gradient changes them in place.
+
+    Args:
+        anchor: a trainable scalar, that a gradient may pass.
+        state: Keras variables, the table and its accumulator.
+        ids: integers `(n,)`.
+        changes: from the accumulator, the ids and the gradients of the rows
+            to rows and what is to be added to the table and the accumulator;
+            `None` if nothing changes.
+    """
+    values = [variable.value.detach() for variable in state]
+    if changes is None:
+        return torch.index_select(values[0], 0, ids)
+    rows: Any = _RowsThatTrain.apply(anchor.value, values, ids, changes)
+    return rows
+
+
+def stage(
+    gate: Any, fn: Callable[[], Any], shape: Sequence[int], dtype: str
+) -> Any:
+    """Computes `fn()`; PyTorch merges no gathers."""
+    return fn()
 
 
 def device_peak_memory() -> int | None:

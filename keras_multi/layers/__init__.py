@@ -4,6 +4,19 @@ from keras_multi import backend
 
 backend.require()
 
+from keras_multi.layers.augmentation import (  # noqa: E402
+    ColorJitter,
+    CutMix,
+    CutMixOrMixUp,
+    MixUp,
+    Normalize,
+    Pipeline,
+    RandAugment,
+    RandomErasing,
+    RandomFlip,
+    RandomResizedCrop,
+    TrivialAugment,
+)
 from keras_multi.layers.dot_interaction import DotInteraction  # noqa: E402
 from keras_multi.layers.embedding import Embedding  # noqa: E402
 from keras_multi.layers.embedding_bag import EmbeddingBag  # noqa: E402
@@ -11,17 +24,36 @@ from keras_multi.layers.feature_cross import (  # noqa: E402
     CrossNetwork,
     FeatureCross,
 )
+from keras_multi.layers.mixture_of_experts import (  # noqa: E402
+    MultiGateMixtureOfExperts,
+)
 from keras_multi.layers.mlp import MLP  # noqa: E402
+from keras_multi.layers.sparse_embedding import (  # noqa: E402
+    SparseEmbedding,
+)
 from keras_multi.layers.uncertainty_weights import (  # noqa: E402
     UncertaintyWeights,
 )
 
 __all__ = [
     "MLP",
+    "ColorJitter",
     "CrossNetwork",
+    "CutMix",
+    "CutMixOrMixUp",
     "DotInteraction",
     "Embedding",
     "EmbeddingBag",
     "FeatureCross",
+    "MixUp",
+    "MultiGateMixtureOfExperts",
+    "Normalize",
+    "Pipeline",
+    "RandAugment",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomResizedCrop",
+    "SparseEmbedding",
+    "TrivialAugment",
     "UncertaintyWeights",
 ]

@@ -9,6 +9,7 @@ from keras import ops
 Shape = tuple[int | None, ...]
 
 
+@keras.saving.register_keras_serializable("keras_multi")
 class DotInteraction(keras.layers.Layer):
     """Dot products of all pairs of feature embeddings of one example.
 

@@ -8,6 +8,7 @@ from keras import ops
 from keras_multi import backend
 
 
+@keras.saving.register_keras_serializable("keras_multi")
 class Embedding(keras.layers.Embedding):
     """`keras.layers.Embedding` with gradients that are the same everywhere.
 

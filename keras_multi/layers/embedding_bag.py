@@ -11,6 +11,7 @@ from keras_multi.layers.feature_cross import Shape
 COMBINERS = ("sum", "mean", "sqrtn")
 
 
+@keras.saving.register_keras_serializable("keras_multi")
 class EmbeddingBag(keras.layers.Layer):
     """Sum or mean of the embeddings of a padded list of ids.
 

@@ -8,6 +8,7 @@ from keras import ops
 Shape = tuple[int | None, ...]
 
 
+@keras.saving.register_keras_serializable("keras_multi")
 class FeatureCross(keras.layers.Layer):
     """One cross layer of a Deep & Cross Network.
 
@@ -242,6 +243,7 @@ class FeatureCross(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable("keras_multi")
 class CrossNetwork(keras.layers.Layer):
     """A stack of `FeatureCross` layers over the same `x0`.
 

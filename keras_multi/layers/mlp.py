@@ -13,6 +13,7 @@ NORMALIZATIONS = {
 }
 
 
+@keras.saving.register_keras_serializable("keras_multi")
 class MLP(keras.layers.Layer):
     """Dense layers one after the other.
 

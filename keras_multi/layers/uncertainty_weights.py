@@ -8,6 +8,7 @@ from keras import ops
 from keras_multi.layers.feature_cross import Shape
 
 
+@keras.saving.register_keras_serializable("keras_multi")
 class UncertaintyWeights(keras.layers.Layer):
     """`sum_i exp(-s_i) L_i + s_i / 2`, with one learned s for each task.
 

@@ -16,11 +16,13 @@ from keras_multi.losses.pairwise import (  # noqa: E402
     PairwiseHingeLoss,
     PairwiseLogisticLoss,
 )
+from keras_multi.losses.ranking import RankingLoss  # noqa: E402
 
 __all__ = [
     "ListMLELoss",
     "PairwiseHingeLoss",
     "PairwiseLogisticLoss",
+    "RankingLoss",
     "SampledSoftmax",
     "SoftmaxRankingLoss",
     "in_batch_softmax",

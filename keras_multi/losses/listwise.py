@@ -5,31 +5,18 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_multi.losses.masking import lists, masked_logsumexp
+from keras_multi.losses.masking import masked_logsumexp
+from keras_multi.losses.ranking import RankingLoss
 
 
 @keras.saving.register_keras_serializable("keras_multi")
-class ListMLELoss(keras.losses.Loss):
+class ListMLELoss(RankingLoss):
     """Negative log likelihood of the order that the labels give.
 
     Items are drawn one after the other without replacement, each by softmax
     of the scores that are left (Xia et al. 2008, "Listwise approach to
     learning to rank", section 4.2.3). Equal labels are taken in the order of
-    the list.
-
-    Args:
-        **kwargs: arguments of `keras.losses.Loss`.
-
-    Call arguments:
-        y_true: labels `(batch, list)`, or a dictionary of `"labels"` and
-            `"mask"`. A label below zero marks padding.
-        y_pred: scores `(batch, list)`.
-
-    Returns:
-        One loss a list, `(batch,)`, before the reduction.
-
-    Raises:
-        ValueError: if labels and scores differ in shape.
+    the list. Arguments are those of `RankingLoss`.
 
     Example:
         >>> import numpy as np
@@ -39,11 +26,9 @@ class ListMLELoss(keras.losses.Loss):
         0.6931
     """
 
-    def __init__(self, name: str = "list_mle", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+    title = "list_mle"
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        scores, labels, valid = lists(y_true, y_pred)
+    def of_lists(self, scores: Any, labels: Any, valid: Any) -> Any:
         places = ops.arange(scores.shape[1])
         later = ops.greater_equal(places[None, :], places[:, None])[None]
         first, second = labels[:, :, None], labels[:, None, :]
@@ -57,25 +42,12 @@ class ListMLELoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable("keras_multi")
-class SoftmaxRankingLoss(keras.losses.Loss):
+class SoftmaxRankingLoss(RankingLoss):
     """Cross entropy between the softmax of the labels and of the scores.
 
     This is ListNet with top-one probabilities (Cao et al. 2007, "Learning to
-    rank: from pairwise approach to listwise approach", section 4).
-
-    Args:
-        **kwargs: arguments of `keras.losses.Loss`.
-
-    Call arguments:
-        y_true: labels `(batch, list)`, or a dictionary of `"labels"` and
-            `"mask"`. A label below zero marks padding.
-        y_pred: scores `(batch, list)`.
-
-    Returns:
-        One loss a list, `(batch,)`, before the reduction.
-
-    Raises:
-        ValueError: if labels and scores differ in shape.
+    rank: from pairwise approach to listwise approach", section 4). Arguments
+    are those of `RankingLoss`.
 
     Example:
         >>> import numpy as np
@@ -85,11 +57,9 @@ class SoftmaxRankingLoss(keras.losses.Loss):
         0.6931
     """
 
-    def __init__(self, name: str = "softmax_ranking", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+    title = "softmax_ranking"
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        scores, labels, valid = lists(y_true, y_pred)
+    def of_lists(self, scores: Any, labels: Any, valid: Any) -> Any:
         log_target = labels - masked_logsumexp(labels, valid)[:, None]
         target = ops.exp(ops.where(valid, log_target, 0.0))
         log_share = scores - masked_logsumexp(scores, valid)[:, None]

@@ -5,26 +5,25 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_multi.losses.masking import lists
+from keras_multi.losses.ranking import RankingLoss
 
 
-class _PairwiseLoss(keras.losses.Loss):
+class _PairwiseLoss(RankingLoss):
     """Mean over the pairs of which the first has the higher label."""
 
-    def pair(self, difference: Any) -> Any:
-        """Loss of a pair, of the higher one's score less the other's."""
-        raise NotImplementedError
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        scores, labels, valid = lists(y_true, y_pred)
+    def of_lists(self, scores: Any, labels: Any, valid: Any) -> Any:
         pairs = ops.logical_and(
             labels[:, :, None] > labels[:, None, :],
             ops.logical_and(valid[:, :, None], valid[:, None, :]),
         )
-        losses = self.pair(scores[:, :, None] - scores[:, None, :])
+        losses = self.of_pairs(scores[:, :, None] - scores[:, None, :])
         total = ops.sum(ops.where(pairs, losses, 0.0), axis=(1, 2))
         count = ops.sum(ops.cast(pairs, total.dtype), axis=(1, 2))
         return total / ops.maximum(count, 1.0)
+
+    def of_pairs(self, difference: Any) -> Any:
+        """Loss of a pair, of the higher one's score less the other's."""
+        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable("keras_multi")
@@ -32,21 +31,8 @@ class PairwiseHingeLoss(_PairwiseLoss):
     """`max(0, 1 - (s_i - s_j))`, the mean over pairs with label i > label j.
 
     The ranking SVM of Herbrich et al. 2000, "Large margin rank boundaries for
-    ordinal regression". A list without such a pair has loss zero.
-
-    Args:
-        **kwargs: arguments of `keras.losses.Loss`.
-
-    Call arguments:
-        y_true: labels `(batch, list)`, or a dictionary of `"labels"` and
-            `"mask"`. A label below zero marks padding.
-        y_pred: scores `(batch, list)`.
-
-    Returns:
-        One loss a list, `(batch,)`, before the reduction.
-
-    Raises:
-        ValueError: if labels and scores differ in shape.
+    ordinal regression". A list without such a pair has loss zero. Arguments
+    are those of `RankingLoss`.
 
     Example:
         >>> import numpy as np
@@ -55,10 +41,9 @@ class PairwiseHingeLoss(_PairwiseLoss):
         1.0
     """
 
-    def __init__(self, name: str = "pairwise_hinge", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+    title = "pairwise_hinge"
 
-    def pair(self, difference: Any) -> Any:
+    def of_pairs(self, difference: Any) -> Any:
         return ops.relu(1.0 - difference)
 
 
@@ -67,21 +52,8 @@ class PairwiseLogisticLoss(_PairwiseLoss):
     """`log(1 + exp(s_j - s_i))`, the mean over pairs with label i > label j.
 
     RankNet (Burges et al. 2005, "Learning to rank using gradient descent",
-    section 3). A list without such a pair has loss zero.
-
-    Args:
-        **kwargs: arguments of `keras.losses.Loss`.
-
-    Call arguments:
-        y_true: labels `(batch, list)`, or a dictionary of `"labels"` and
-            `"mask"`. A label below zero marks padding.
-        y_pred: scores `(batch, list)`.
-
-    Returns:
-        One loss a list, `(batch,)`, before the reduction.
-
-    Raises:
-        ValueError: if labels and scores differ in shape.
+    section 3). A list without such a pair has loss zero. Arguments are those
+    of `RankingLoss`.
 
     Example:
         >>> import numpy as np
@@ -91,8 +63,7 @@ class PairwiseLogisticLoss(_PairwiseLoss):
         0.6931
     """
 
-    def __init__(self, name: str = "pairwise_logistic", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+    title = "pairwise_logistic"
 
-    def pair(self, difference: Any) -> Any:
+    def of_pairs(self, difference: Any) -> Any:
         return ops.softplus(-difference)

@@ -6,12 +6,10 @@ from typing import Any, Self
 import numpy as np
 from keras import ops
 
-from keras_multi import backend
 from keras_multi.errors import DataError
 from recsys.indexes.base import Index
-from recsys.indexes.topk import split, top_k_of_product
+from recsys.indexes.topk import ExactSearch, split
 
-BLOCK = 32
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -19,8 +17,7 @@ class BruteForceIndex(Index):
     """Finds the candidates of highest score, exactly.
 
     Equal scores come in the order of the candidates. Scores are computed in
-    float32 from candidates stored in `dtype`. Queries run in blocks of at
-    most 32, padded to a power of two, so that few shapes are compiled.
+    float32 from candidates stored in `dtype`.
 
     Args:
         k: number of candidates returned by default.
@@ -49,7 +46,7 @@ class BruteForceIndex(Index):
                 f"Received: dtype={dtype!r}"
             )
         self.dtype = dtype
-        self._compiled: dict[int, Any] = {}
+        self._exact = ExactSearch()
 
     def index(self, candidates: Any, ids: Any = None) -> Self:
         """Takes the candidates, in place of any before.
@@ -79,7 +76,7 @@ class BruteForceIndex(Index):
     def _search(
         self, queries: np.ndarray, k: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        return search(self._compiled, queries, self._parts, k)
+        return self._exact(queries, self._parts, k)
 
     def _settings(self) -> dict[str, Any]:
         return {"dtype": self.dtype}
@@ -116,35 +113,3 @@ class BruteForceIndex(Index):
             )
         index._hold(candidates)
         return index
-
-
-def search(
-    compiled: dict[int, Any], queries: np.ndarray, parts: list[Any], k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Runs queries in blocks.
-
-    Args:
-        compiled: the prepared function by k; filled here.
-        queries: float32 `(B, D)`.
-        parts: candidates as `split` cuts them.
-        k: number of rows to find.
-
-    Returns:
-        Scores and rows, both `(B, k)`.
-    """
-    if k not in compiled:
-        compiled[k] = backend.inference(
-            lambda q, whole, rest: top_k_of_product(q, whole, rest, k)
-        )
-    scores = np.empty((len(queries), k), np.float32)
-    rows = np.empty((len(queries), k), np.int64)
-    for start in range(0, len(queries), BLOCK):
-        block = queries[start : start + BLOCK]
-        size = 1 << (len(block) - 1).bit_length()
-        padded = np.zeros((size, queries.shape[1]), np.float32)
-        padded[: len(block)] = block
-        found = compiled[k](ops.convert_to_tensor(padded), *parts)
-        stop = start + len(block)
-        values, where = (ops.convert_to_numpy(x)[: len(block)] for x in found)
-        scores[start:stop], rows[start:stop] = values, where
-    return scores, rows

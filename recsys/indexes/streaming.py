@@ -12,8 +12,7 @@ from keras import ops
 from keras_multi.errors import DataError, UsageError
 from recsys.files import prepare_folder, replacing
 from recsys.indexes.base import Index, positive
-from recsys.indexes.brute_force import search
-from recsys.indexes.topk import split
+from recsys.indexes.topk import ExactSearch, split
 
 Chunks = Iterable[Any] | Callable[[], Iterable[Any]]
 
@@ -45,7 +44,7 @@ class StreamingIndex(Index):
     ) -> None:
         super().__init__(k, metric)
         self.chunk = positive(chunk, "chunk")
-        self._compiled: dict[int, Any] = {}
+        self._exact = ExactSearch()
 
     def index(self, candidates: np.ndarray | Chunks, ids: Any = None) -> Self:
         """Reads all candidates once, to check them and to learn the ids.
@@ -109,9 +108,7 @@ class StreamingIndex(Index):
         start = 0
         for vectors, _ in self._chunks():
             parts = [ops.convert_to_tensor(part) for part in split(vectors)]
-            found, where = search(
-                self._compiled, queries, parts, min(k, len(vectors))
-            )
+            found, where = self._exact(queries, parts, min(k, len(vectors)))
             scores = np.concatenate([scores, found], axis=1)
             rows = np.concatenate([rows, where + start], axis=1)
             order = np.argsort(-scores, axis=1, kind="stable")[:, :k]

@@ -1,10 +1,10 @@
 """The recipe of a retrieval model: what people tune, with its defaults."""
 
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from keras_multi.backend import PRECISIONS
-from keras_multi.errors import UsageError
+from recsys.fields import checked, choose, require
 from recsys.retrieval.data import FEATURES, PROTOCOLS
 
 SCHEDULES = ("constant", "cosine")
@@ -77,38 +77,34 @@ class RetrievalRecipe:
             ("schedule", SCHEDULES),
             ("precision", PRECISIONS),
         ):
-            if getattr(self, name) not in choices:
-                raise UsageError(
-                    f"unknown {name} {getattr(self, name)!r}; choose one of "
-                    f"{', '.join(choices)}"
-                )
+            choose(name, getattr(self, name), choices)
         for name in ("embedding_dim", "epochs", "batch_size"):
-            self._require(name, getattr(self, name) >= 1, "be at least 1")
+            require(self, name, getattr(self, name) >= 1, "be at least 1")
         for name in ("windows", "units"):
             good = all(n >= 1 for n in getattr(self, name))
-            self._require(name, good, "hold positive integers")
+            require(self, name, good, "hold positive integers")
         distinct = len(set(self.windows)) == len(self.windows)
-        self._require("windows", distinct, "hold no number twice")
+        require(self, "windows", distinct, "hold no number twice")
         hard = self.num_hard_negatives
-        self._require(
-            "num_hard_negatives", hard is None or hard >= 1, "be at least 1"
+        require(
+            self,
+            "num_hard_negatives",
+            hard is None or hard >= 1,
+            "be at least 1",
         )
         for name in ("temperature", "learning_rate"):
-            self._require(name, getattr(self, name) > 0, "be more than 0")
+            require(self, name, getattr(self, name) > 0, "be more than 0")
         for name in ("embeddings_l2", "logq"):
-            self._require(name, getattr(self, name) >= 0, "not be negative")
-        self._require("dropout", 0 <= self.dropout < 1, "lie in [0, 1)")
-        self._require("seed", 0 <= self.seed < 2**32, "lie in [0, 2**32)")
+            require(self, name, getattr(self, name) >= 0, "not be negative")
+        require(self, "dropout", 0 <= self.dropout < 1, "lie in [0, 1)")
+        require(self, "seed", 0 <= self.seed < 2**32, "lie in [0, 2**32)")
         one_width = self.units or (self.features == "ids" and not self.windows)
-        self._require(
-            "units", bool(one_width), "not be empty unless ids are all there is"
+        require(
+            self,
+            "units",
+            bool(one_width),
+            "not be empty unless ids are all there is",
         )
-
-    def _require(self, name: str, good: bool, what: str) -> None:
-        if not good:
-            raise UsageError(
-                f"{name} must {what}. Received: {name}={getattr(self, name)}"
-            )
 
     @classmethod
     def of(cls, **fields: Any) -> "RetrievalRecipe":
@@ -129,7 +125,7 @@ class RetrievalRecipe:
             >>> RetrievalRecipe.of(features="ids", epochs=3).windows
             ()
         """
-        fields = _checked(fields)
+        fields = checked(cls, fields)
         features = fields.get("features", "all")
         protocol = fields.get("protocol", "random")
         defaults = DEFAULTS.get((protocol, features), {})
@@ -142,7 +138,7 @@ class RetrievalRecipe:
         Raises:
             UsageError: as `of`.
         """
-        return cls(**_checked(fields))
+        return cls(**checked(cls, fields))
 
 
 # What was chosen on validation rows, where it differs from the class.
@@ -161,33 +157,3 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("leave-last-out", "time"): _TIME,
     ("leave-last-out", "all"): {"windows": (1, 3, 10, 30), "units": (64,)},
 }
-
-
-def _checked(fields: dict[str, Any]) -> dict[str, Any]:
-    """Checks names and types of fields; lists become tuples."""
-    hints = get_type_hints(RetrievalRecipe)
-    checked = {}
-    for name, value in fields.items():
-        if name not in hints:
-            raise UsageError(
-                f"a retrieval recipe has no field {name!r}; it has "
-                f"{', '.join(hints)}"
-            )
-        hint = hints[name]
-        if get_origin(hint) is tuple:
-            value = tuple(value) if isinstance(value, list) else value
-            good = isinstance(value, tuple) and all(
-                type(item) is int for item in value
-            )
-        elif hint is float:
-            good = type(value) in (int, float)
-            value = float(value) if good else value
-        else:
-            good = type(value) in (get_args(hint) or (hint,))
-        if not good:
-            wanted = getattr(hint, "__name__", hint)
-            raise UsageError(
-                f"{name} must be of type {wanted}. Received: {value!r}"
-            )
-        checked[name] = value
-    return checked

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import workload
 from benchmarks.child import CellFailed, Child
 from benchmarks.job import Job
-from benchmarks.judge import Outcome, judge
+from benchmarks.judge import Outcome, judge, pooled
 from keras_multi.errors import UsageError
 
 
@@ -82,6 +82,30 @@ def test_failed_cells_do_not_hinder_others():
     )
     assert [c.status for c in cells] == ["failed", "ok"]
     assert cells[0].reason == "killed"
+
+
+def test_repeats_of_a_cell_are_pooled():
+    def limits(rate, seconds):
+        return {
+            "operations_per_second": rate,
+            "bytes_per_second": rate,
+            "samples": {"product": [*seconds], "copy": [*seconds]},
+        }
+
+    key = ("jax", "float32", "xla")
+    first = outcome(key, [1.0], samples=(1.0, 2.0), native=(1.0, 1.0))
+    second = outcome(key, [1.0], samples=(4.0, 4.0), native=(2.0, 2.0))
+    first.found["limits"] = limits(3.0, [0.5])
+    second.found["limits"] = limits(5.0, [0.2])
+    (cell,) = judge(pooled([[first], [second]]))
+    (measurement,) = cell.measurements
+    assert measurement.timing.samples == [1.0, 2.0, 4.0, 4.0]
+    assert measurement.native.timing.samples == [1.0, 1.0, 2.0, 2.0]
+    assert cell.limits.operations_per_second == 5.0
+    assert cell.limits.samples["copy"] == [0.5, 0.2]
+    lost = outcome(key, [1.0], failure="killed")
+    (cell,) = judge(pooled([[outcome(key, [1.0])], [lost]]))
+    assert cell.reason == "killed"
 
 
 def job(subject, tmp_path):

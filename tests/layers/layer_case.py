@@ -89,10 +89,7 @@ def _check_symbolic_and_saved(
     predicted = model.predict(list(inputs), verbose=0)
     np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-6)
     model.save(folder / "layer.keras")
-    loaded = keras.models.load_model(
-        folder / "layer.keras",
-        custom_objects={type(layer).__name__: type(layer)},
-    )
+    loaded = keras.models.load_model(folder / "layer.keras")
     again = loaded.predict(list(inputs), verbose=0)
     np.testing.assert_array_equal(again, predicted)
 

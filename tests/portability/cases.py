@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_multi import backend, layers
+from keras_multi import backend, layers, losses
 from recsys import DCN
 
 RNG = np.random.default_rng(0)
@@ -21,6 +21,10 @@ X2 = RNG.standard_normal((16, 12)).astype("float32")
 FEATURES = RNG.standard_normal((16, 5, 8)).astype("float32")
 IDS = RNG.integers(0, 7, (16, 3)).astype("int32")
 Y = RNG.integers(0, 2, (16, 1)).astype("float32")
+BAGS = RNG.integers(-1, 7, (16, 5)).astype("int32")
+SHARES = RNG.uniform(0.5, 2.0, (16, 5)).astype("float32")
+LABELS = RNG.integers(-1, 4, (16, 6)).astype("float32")
+SCORES = RNG.standard_normal((16, 6)).astype("float32")
 
 LAYERS: dict[str, tuple[Callable[[], keras.layers.Layer], list[Any]]] = {
     "cross": (lambda: layers.FeatureCross(diag_scale=0.1), [X, X2]),
@@ -30,6 +34,37 @@ LAYERS: dict[str, tuple[Callable[[], keras.layers.Layer], list[Any]]] = {
     "cross_network": (lambda: layers.CrossNetwork(3), [X]),
     "dot_interaction": (lambda: layers.DotInteraction(), [FEATURES]),
     "mlp": (lambda: layers.MLP([8, 4], normalization="layer"), [X]),
+    "embedding": (lambda: layers.Embedding(7, 4), [IDS]),
+    "embedding_bag": (lambda: layers.EmbeddingBag(7, 4, "mean"), [BAGS]),
+    "embedding_bag_weighted": (
+        lambda: layers.EmbeddingBag(7, 4, "sqrtn"),
+        [BAGS, SHARES],
+    ),
+    "mixture_of_experts": (
+        lambda: layers.MultiGateMixtureOfExperts(2, 3, [8, 4]),
+        [X],
+    ),
+    "uncertainty_weights": (lambda: layers.UncertaintyWeights(), [SHARES]),
+}
+# Functions of float tensors that give a number, and these tensors.
+LOSSES: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
+    **{
+        loss.title: (lambda scores, loss=loss: loss()(LABELS, scores), [SCORES])
+        for loss in (
+            losses.ListMLELoss,
+            losses.SoftmaxRankingLoss,
+            losses.PairwiseHingeLoss,
+            losses.PairwiseLogisticLoss,
+        )
+    },
+    "sampled_softmax": (
+        lambda queries, candidates: ops.mean(
+            losses.SampledSoftmax(0.5, num_hard_negatives=4)(
+                queries, candidates, candidate_ids=IDS[:, 0]
+            )
+        ),
+        [X, X2],
+    ),
 }
 MODELS: dict[str, Callable[[], keras.Model]] = {
     f"dcn_{structure}": lambda structure=structure: DCN(
@@ -66,6 +101,15 @@ def main(path: str) -> None:
         results[name] = outputs_and_gradients(
             layer, arguments, lambda y: ops.mean(ops.square(y))
         )
+    for name, (loss, tensors) in LOSSES.items():
+        variables = [keras.Variable(tensor) for tensor in tensors]
+        value, gradients = backend.value_and_gradients(
+            lambda loss=loss, variables=variables: loss(
+                *[variable.value for variable in variables]
+            ),
+            variables,
+        )
+        results[name] = [ops.convert_to_numpy(x) for x in (value, *gradients)]
     inputs = {"categorical": IDS, "dense": X}
     cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True)
     for name, make_model in MODELS.items():

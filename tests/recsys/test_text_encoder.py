@@ -11,7 +11,6 @@ from keras_multi.data import default_cache_dir
 from keras_multi.data.info import FileSet
 from keras_multi.errors import DataError, UsageError
 from recsys import text_encoder
-from recsys.sentence_bert import SentenceBert
 from recsys.text_encoder import MINILM, TextEncoder, embed
 
 CONFIG = {
@@ -177,4 +176,4 @@ def test_the_pretrained_model():
     np.testing.assert_allclose(got, numpy_bert(weights, rows, 6, 12), atol=1e-5)
     similar = got @ got.T
     assert similar[0, 1] > 0.5 > 0.2 > similar[0, 2]
-    assert text_encoder.MAX_TOKENS == encoder.model.positions.input_dim
+    assert encoder.model.positions.input_dim == text_encoder.MAX_TOKENS

@@ -18,8 +18,8 @@ from recsys.columns import Numeric, Vocabulary
 from recsys.data import SPLIT_SEED, load
 from recsys.evaluate import evaluate, load_run, metrics, transform
 from recsys.features import Features
-from recsys.plot import cross_strengths, plot_crosses
 from recsys.fields import read_settings, read_toml
+from recsys.plot import cross_strengths, plot_crosses
 from recsys.recipe import Recipe
 from recsys.seeds import compare, train_seeds
 from recsys.train import train
@@ -286,6 +286,19 @@ def test_recipes_are_checked(tmp_path):
         read_toml(path)
     with pytest.raises(UsageError, match="cannot read"):
         read_toml(tmp_path / "none.toml")
+    settings = [
+        "epochs=2",
+        "deep_units=[4]",
+        "patience=none",
+        "structure=stacked",
+    ]
+    made = Recipe.of("blender", **read_settings(settings))
+    assert (made.epochs, made.deep_units, made.patience) == (2, (4,), None)
+    assert made.structure == "stacked"
+    with pytest.raises(UsageError, match="NAME=VALUE"):
+        read_settings(["epochs"])
+    with pytest.raises(UsageError, match="epochs must be of type int"):
+        Recipe.of("blender", **read_settings(["epochs=two"]))
 
 
 def test_the_counterpart_keeps_what_was_changed():
@@ -306,7 +319,7 @@ def test_the_command_line(tmp_path):
         [
             *("train", "--model", "dnn", "--data", "blender", "--json"),
             *("--backend", backend.name(), "--config", str(config)),
-            *("--deep-units", "8,4", "--output", output),
+            *("--set", "deep_units=[8, 4]", "--output", output),
         ],
     )
     assert result.exit_code == 0, result.exception

@@ -1,5 +1,6 @@
 """Hand-written baselines, one module a framework, as its experts write.
 
-Each module has a class `DCN` with `fit` and `predict` over the same rows, start
-weights, loss and optimizer as the Keras model.
+Each module has the classes `DCN`, with `fit` and `predict`, and `TwoTower`,
+with `fit`, over the same rows, start weights, loss and optimizer as the Keras
+models, and `top_k`, which gives a function from queries to the best scores.
 """

@@ -1,7 +1,7 @@
 """DCN in plain JAX: one jitted step with donated state, Adam written out."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,32 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.dcn import EPSILON, LEARNING_RATE, Batches, Shape
+from benchmarks.two_tower import TEMPERATURE, Pairs, Towers
 from benchmarks.workload import Setting
+
+
+def _adam(
+    params: list[Any],
+    means: list[Any],
+    variances: list[Any],
+    count: Any,
+    grads: list[Any],
+) -> tuple[Any, ...]:
+    """A step: parameters, their moments, and the number of steps."""
+    count = count + 1
+    rate = LEARNING_RATE * jnp.sqrt(1 - 0.999**count)
+    rate = rate / (1 - 0.9**count)
+
+    def update(p: Any, m: Any, v: Any, g: Any) -> Any:
+        m = m + 0.1 * (g - m)
+        v = v + 0.001 * (g * g - v)
+        return p - rate * m / (jnp.sqrt(v) + EPSILON), m, v
+
+    updated = [
+        update(*state)
+        for state in zip(params, means, variances, grads, strict=True)
+    ]
+    return (*(list(part) for part in zip(*updated, strict=True)), count)
 
 
 class DCN:
@@ -54,21 +79,7 @@ class DCN:
             y: Any,
         ) -> Any:
             value, grads = jax.value_and_grad(loss)(params, ids, dense, y)
-            count = count + 1
-            rate = LEARNING_RATE * jnp.sqrt(1 - 0.999**count)
-            rate = rate / (1 - 0.9**count)
-
-            def update(p: Any, m: Any, v: Any, g: Any) -> Any:
-                m = m + 0.1 * (g - m)
-                v = v + 0.001 * (g * g - v)
-                return p - rate * m / (jnp.sqrt(v) + EPSILON), m, v
-
-            updated = [
-                update(*state)
-                for state in zip(params, means, variances, grads, strict=True)
-            ]
-            new = [list(part) for part in zip(*updated, strict=True)]
-            return (*new, count, value)
+            return (*_adam(params, means, variances, count, grads), value)
 
         self._step, self._forward = step, jax.jit(forward)
 
@@ -98,3 +109,70 @@ class DCN:
             for rows in slices
         ]
         return np.concatenate([np.asarray(part) for part in parts])
+
+
+class TwoTower:
+    """Parameters, optimizer state, and the compiled step."""
+
+    def __init__(self, towers: Towers, setting: Setting) -> None:
+        mixed = setting.precision == "mixed_bfloat16"
+        dtype = jnp.bfloat16 if mixed else jnp.float32
+        params = [jnp.asarray(w) for w in towers.weights()]
+        zeros = [jnp.zeros_like(p) for p in params]
+        more = [jnp.zeros_like(p) for p in params]
+        self.state = (params, zeros, more, jnp.zeros((), jnp.float32))
+
+        def tower(weights: list[Any], ids: Any) -> Any:
+            table, *layers = weights
+            x = table[ids].astype(dtype)
+            pairs = list(zip(layers[::2], layers[1::2], strict=True))
+            for w, b in pairs[:-1]:
+                x = jax.nn.relu(x @ w.astype(dtype) + b.astype(dtype))
+            w, b = pairs[-1]
+            return (x @ w.astype(dtype) + b.astype(dtype)).astype(jnp.float32)
+
+        def loss(params: list[Any], user_ids: Any, item_ids: Any) -> Any:
+            half = len(params) // 2
+            u = tower(params[:half], user_ids)
+            v = tower(params[half:], item_ids)
+            logits = u @ v.T / TEMPERATURE
+            own = jnp.eye(len(item_ids), dtype=bool)
+            same = (item_ids[:, None] == item_ids) & ~own
+            logits = jnp.where(same, -jnp.inf, logits)
+            total = jax.nn.logsumexp(logits, axis=1)
+            return jnp.mean(total - jnp.diagonal(logits))
+
+        @functools.partial(jax.jit, donate_argnums=0)
+        def step(state: Any, user_ids: Any, item_ids: Any) -> Any:
+            value, grads = jax.value_and_grad(loss)(
+                state[0], user_ids, item_ids
+            )
+            return _adam(*state, grads), value
+
+        self._step = step
+
+    def fit(self, pairs: Pairs, slices: Sequence[slice]) -> float:
+        """Trains on some batches; gives their mean loss."""
+        losses = []
+        for rows in slices:
+            ids = pairs.ids[rows]
+            self.state, loss = self._step(self.state, ids[:, 0], ids[:, 1])
+            losses.append(loss)
+        jax.block_until_ready(self.state)
+        return float(np.mean([float(x) for x in losses]))
+
+
+def top_k(candidates: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Finds the highest scores in the matrix of all."""
+    rows = jnp.asarray(candidates)
+
+    @jax.jit
+    def best(queries: Any, rows: Any) -> Any:
+        return jax.lax.top_k(queries @ rows.T, k)
+
+    def search(queries: np.ndarray) -> np.ndarray:
+        scores, found = best(queries, rows)
+        np.asarray(found)
+        return np.asarray(scores)
+
+    return search

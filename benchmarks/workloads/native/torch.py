@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.dcn import EPSILON, LEARNING_RATE, Batches, Shape
+from benchmarks.two_tower import TEMPERATURE, Pairs, Towers
 from benchmarks.workload import Setting
 
 
@@ -64,6 +65,12 @@ class Module(nn.Module):
         return self.head(x.float())
 
 
+def _as_keras(optimizer: torch.optim.Optimizer, step: int) -> None:
+    """Keras adds epsilon before the correction of the variance's bias."""
+    for group in optimizer.param_groups:
+        group["eps"] = EPSILON / (1 - 0.999**step) ** 0.5
+
+
 class DCN:
     """The network, its optimizer and its loop."""
 
@@ -91,10 +98,7 @@ class DCN:
                 for part in (batches.ids, batches.dense, batches.targets)
             )
             self.step += 1
-            # Keras adds epsilon before the correction of the variance's
-            # bias, PyTorch after it.
-            for group in self.optimizer.param_groups:
-                group["eps"] = EPSILON / (1 - 0.999**self.step) ** 0.5
+            _as_keras(self.optimizer, self.step)
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.loss(self.module(ids, dense), y)
             loss.backward()
@@ -114,3 +118,96 @@ class DCN:
                 for rows in slices
             ]
             return torch.cat(parts).numpy()
+
+
+class Tower(nn.Module):
+    """A table and a perceptron."""
+
+    def __init__(self, rows: int, towers: Towers) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(rows, towers.embedding_dim)
+        self.layers = nn.ModuleList(
+            nn.Linear(before, after) for before, after in towers.matrices
+        )
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Gives vectors."""
+        x = self.embedding(ids)
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = functional.relu(layer(x))
+        return last(x)
+
+    def start(self, weights: list[np.ndarray]) -> None:
+        """Sets the weights."""
+        table, *layers = weights
+        with torch.no_grad():
+            self.embedding.weight.copy_(torch.from_numpy(table))
+            for layer, w, b in zip(
+                self.layers, layers[::2], layers[1::2], strict=True
+            ):
+                layer.weight.copy_(torch.from_numpy(w.T))
+                layer.bias.copy_(torch.from_numpy(b))
+
+
+class TwoTower:
+    """Both towers, their optimizer and their loop."""
+
+    def __init__(self, towers: Towers, setting: Setting) -> None:
+        users = Tower(towers.num_users, towers)
+        items = Tower(towers.num_items, towers)
+        weights = towers.weights()
+        half = len(weights) // 2
+        users.start(weights[:half])
+        items.start(weights[half:])
+        self.optimizer = torch.optim.Adam(
+            [*users.parameters(), *items.parameters()],
+            lr=LEARNING_RATE,
+            fused=True,
+        )
+        self.step = 0
+        mixed = setting.precision == "mixed_bfloat16"
+
+        def loss(
+            user_ids: torch.Tensor, item_ids: torch.Tensor
+        ) -> torch.Tensor:
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
+                u, v = users(user_ids), items(item_ids)
+            logits = u.float() @ v.float().T / TEMPERATURE
+            rows = torch.arange(len(item_ids))
+            same = item_ids[:, None] == item_ids
+            same[rows, rows] = False
+            return functional.cross_entropy(
+                logits.masked_fill(same, -torch.inf), rows
+            )
+
+        self.loss = torch.compile(loss) if setting.mode == "compile" else loss
+
+    def fit(self, pairs: Pairs, slices: Sequence[slice]) -> float:
+        """Trains on some batches; gives their mean loss."""
+        losses = []
+        for rows in slices:
+            user_ids, item_ids = torch.from_numpy(
+                pairs.ids[rows]
+            ).T.contiguous()
+            self.step += 1
+            _as_keras(self.optimizer, self.step)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = self.loss(user_ids, item_ids)
+            loss.backward()
+            self.optimizer.step()
+            losses.append(loss.detach())
+        return float(np.mean([float(x) for x in losses]))
+
+
+def top_k(candidates: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Finds the highest scores in the matrix of all."""
+    columns = torch.from_numpy(candidates).T
+
+    @torch.inference_mode()
+    def search(queries: np.ndarray) -> np.ndarray:
+        scores, rows = torch.topk(torch.from_numpy(queries) @ columns, k)
+        rows.numpy()
+        return scores.numpy()
+
+    return search

@@ -1,0 +1,204 @@
+"""How training, search and memory grow with the size of a catalogue.
+
+    KERAS_BACKEND=jax python -m benchmarks.scale --items 1000000
+
+draws a catalogue, trains a two-tower model on it, puts its items into an exact
+and an approximate index and prints what all that took as one JSON object.
+"""
+
+import argparse
+import functools
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from benchmarks.two_tower import Towers, TwoTower
+from keras_multi import backend
+from keras_multi.layers import Embedding, SparseEmbedding
+from recsys import AnnIndex, BruteForceIndex
+from recsys.catalogue import Catalogue
+
+K = 100
+RATE = 0.1
+BATCH = 1024
+BLOCK = 8192
+WARM_UP = 20
+TEST_USERS = 1_000
+QUERIES = 50
+
+
+def build(catalogue: Catalogue, dim: int, sparse: bool) -> keras.Model:
+    """Makes a compiled two-tower model of a catalogue.
+
+    Args:
+        catalogue: its users and items.
+        dim: width of the tables and vectors.
+        sparse: whether a step trains the rows of the batch alone
+            (`SparseEmbedding`), or the whole table, by Adagrad in both cases.
+    """
+    backend.seed(0)
+    model = TwoTower(
+        Towers(catalogue.num_users, catalogue.num_items, dim, (dim, dim)),
+        functools.partial(SparseEmbedding, learning_rate=RATE)
+        if sparse
+        else Embedding,
+    )
+    one = np.zeros(1, "int32")
+    model({"user_id": one, "item_id": one})
+    model.compile(keras.optimizers.Adagrad(RATE))
+    return model
+
+
+def train(model: keras.Model, catalogue: Catalogue, steps: int) -> Any:
+    """Trains a model; gives the loss of each quarter and the time of a step.
+
+    Args:
+        model: what `build` made.
+        catalogue: whose interactions it learns.
+        steps: batches of 1024 interactions, after 20 that warm up.
+    """
+
+    def fit(first: int, count: int) -> float:
+        users, items = catalogue.interactions(count * BATCH, part=first)
+        history = model.fit(
+            {"user_id": users, "item_id": items},
+            np.zeros(len(users), "float32"),
+            batch_size=BATCH,
+            shuffle=False,
+            verbose=0,
+        )
+        return float(history.history["loss"][0])
+
+    fit(1, WARM_UP)
+    quarter = max(steps // 4, 1)
+    losses, seconds = [], []
+    for part in range(4):
+        start = time.perf_counter()
+        losses.append(round(fit(2 + part, quarter), 4))
+        seconds.append((time.perf_counter() - start) / quarter)
+    return {"loss": losses, "ms_per_step": _ms(np.median(seconds))}
+
+
+def vectors(tower: Callable[[Any], Any], ids: np.ndarray) -> np.ndarray:
+    """Vectors of users or items, in blocks of one size."""
+    infer = backend.inference(tower)
+    padded = np.resize(ids, -(-len(ids) // BLOCK) * BLOCK)
+    blocks = [
+        keras.ops.convert_to_numpy(
+            infer(keras.ops.convert_to_tensor(padded[start : start + BLOCK]))
+        )
+        for start in range(0, len(padded), BLOCK)
+    ]
+    return np.concatenate(blocks)[: len(ids)]
+
+
+def latency(index: Any, queries: np.ndarray, batch: int) -> dict[str, float]:
+    """Median and 95th percentile of a search, in milliseconds."""
+    index(queries[:batch])
+    seconds = []
+    for i in range(QUERIES):
+        block = np.roll(queries, -i * batch, axis=0)[:batch]
+        start = time.perf_counter()
+        index(block)
+        seconds.append(time.perf_counter() - start)
+    return {
+        "median": _ms(np.median(seconds)),
+        "p95": _ms(np.quantile(seconds, 0.95)),
+    }
+
+
+def search(
+    model: keras.Model, catalogue: Catalogue, approximate: bool
+) -> dict[str, Any]:
+    """Builds the indexes; tells what they find, and how fast.
+
+    Args:
+        model: a trained model.
+        catalogue: whose items are indexed.
+        approximate: whether to build the approximate index too.
+    """
+    ids = np.arange(catalogue.num_items, dtype="int32")
+    start = time.perf_counter()
+    candidates = vectors(model.item_tower, ids)
+    embedded = time.perf_counter()
+    exact = BruteForceIndex(K).index(candidates)
+    built = time.perf_counter()
+    users, items = catalogue.interactions(TEST_USERS, part=0)
+    queries = vectors(model.user_tower, users)
+    _, found = exact(queries)
+    best = catalogue.best(users, K)
+    result = {
+        "recall_at_100": _share(found, items),
+        "best_possible": _share(best, items),
+        "most_popular": float((items < K).mean()),
+        "seconds_to_embed": round(embedded - start, 2),
+        "exact": {
+            "seconds_to_build": round(built - embedded, 2),
+            "ms_batch_1": latency(exact, queries, 1),
+            "ms_batch_32": latency(exact, queries, 32),
+        },
+    }
+    if approximate:
+        start = time.perf_counter()
+        ann = AnnIndex(K).index(candidates)
+        seconds = time.perf_counter() - start
+        recall = ann.tune(queries, exact)
+        result["approximate"] = {
+            "seconds_to_build": round(seconds, 2),
+            "effort": ann.effort,
+            "recall": round(recall, 4),
+            "ms_batch_1": latency(ann, queries, 1),
+            "ms_batch_32": latency(ann, queries, 32),
+        }
+    return result
+
+
+def _share(found: np.ndarray, items: np.ndarray) -> float:
+    return float((found == items[:, None]).any(axis=1).mean())
+
+
+def _ms(seconds: Any) -> float:
+    return round(float(seconds) * 1e3, 3)
+
+
+def main() -> None:
+    """Reads the options and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--dense", action="store_true", help="whole tables")
+    parser.add_argument("--ann", action="store_true", help="also HNSW")
+    parser.add_argument(
+        "--no-search", action="store_true", help="training alone"
+    )
+    options = parser.parse_args()
+    start = time.perf_counter()
+    catalogue = Catalogue(
+        options.items, options.users, min(1_000, options.items // 10)
+    )
+    catalogue.interactions(1_000_000, part=0)
+    result: dict[str, Any] = {
+        "backend": backend.name(),
+        "items": options.items,
+        "users": options.users,
+        "dim": options.dim,
+        "table": "dense" if options.dense else "sparse",
+        "seconds_to_draw_a_million": round(time.perf_counter() - start, 2),
+    }
+    model = build(catalogue, options.dim, sparse=not options.dense)
+    result["training"] = train(model, catalogue, options.steps)
+    if not options.no_search:
+        result["search"] = search(model, catalogue, options.ann)
+    memory = backend.peak_memory().process
+    result["peak_memory_mib"] = round(memory / 2**20)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

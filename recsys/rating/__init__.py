@@ -1,0 +1,1 @@
+"""Rating prediction: factor models, and cross validation of all models."""
