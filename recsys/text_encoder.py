@@ -89,12 +89,16 @@ class TextEncoder:
                 config["intermediate_size"],
                 config["layer_norm_eps"],
             )
-            name = "tokenizer.json"
-            tokenizer = tokenizers.Tokenizer.from_str(files[name].decode())
             name = "model.safetensors"
             model.load_bert(safetensors.numpy.load(files[name]))
         except (KeyError, ValueError, safetensors.SafetensorError) as error:
             raise DataError(f"{name} is damaged: {error}") from error
+        try:
+            tokenizer = tokenizers.Tokenizer.from_str(
+                files["tokenizer.json"].decode()
+            )
+        except Exception as error:  # The library raises no narrower class.
+            raise DataError(f"tokenizer.json is damaged: {error}") from error
         return cls(model, tokenizer)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:

@@ -31,10 +31,10 @@ class ColdStartRecipe:
         embedding_dim: width of the embeddings.
         units: width of each layer of a tower.
         dropout: share of values set to zero in training.
-        l2: weight of the sum of squares of the embeddings.
+        embeddings_l2: weight of the sum of squares of all embeddings.
         temperature: what scores are divided by in training.
-        correction: power of the share of an item in the training rows that
-            corrects for its chance to be in a batch; 0 for no correction.
+        logq: share of the log of an item's chance to be in a batch that is
+            taken from its score in training (1 corrects for it wholly).
         seed: seed of what is held out, the weights, the dropout and the
             order of the rows.
     """
@@ -50,9 +50,9 @@ class ColdStartRecipe:
     embedding_dim: int = 32
     units: tuple[int, ...] = (64, 32)
     dropout: float = 0.2
-    l2: float = 0.0
+    embeddings_l2: float = 0.0
     temperature: float = 1.0
-    correction: float = 1.0
+    logq: float = 1.0
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class ColdStartRecipe:
             require(self, name, getattr(self, name) >= 1, "be at least 1")
         for name in ("learning_rate", "temperature"):
             require(self, name, getattr(self, name) > 0, "be more than 0")
-        for name in ("l2", "correction", "seed"):
+        for name in ("embeddings_l2", "logq", "seed"):
             require(self, name, getattr(self, name) >= 0, "not be negative")
         require(self, "share", 0 < self.share < 1, "lie between 0 and 1")
         require(self, "dropout", 0 <= self.dropout < 1, "lie in [0, 1)")

@@ -197,7 +197,7 @@ def _tower(
         units=recipe.units,
         dropout=recipe.dropout,
         embeddings_regularizer=(
-            keras.regularizers.L2(recipe.l2) if recipe.l2 else None
+            keras.regularizers.L2(recipe.embeddings_l2) if recipe.embeddings_l2 else None
         ),
     )
 
@@ -207,7 +207,7 @@ def _examples(run: Run, table: Table) -> tuple[Any, np.ndarray]:
     _, place, counts = np.unique(
         table["item_id"], return_inverse=True, return_counts=True
     )
-    share = (counts / len(table)) ** run.recipe.correction
+    share = (counts / len(table)) ** run.recipe.logq
     inputs = {
         "user": run.user_features.transform(table),
         "item": data.item_inputs(run.recipe, run.item_features, table),
