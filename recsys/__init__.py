@@ -20,9 +20,8 @@ __all__ = [
     "DCN",
     "AnnIndex",
     "BruteForceIndex",
+    "ContentFilter",
     "FactorNetwork",
-    "ListRanker",
-    "MultiTaskRanker",
     "StreamingIndex",
     "TwoTower",
 ]

@@ -30,7 +30,8 @@ def table_features(
 
     Example:
         >>> columns = {"app": np.array([1, 2]), "kind": np.array(["a|b", "b"])}
-        >>> features, names = table_features(Table("t", columns, "app"), ["kind"])
+        >>> apps = Table("apps", columns, target="app")
+        >>> features, names = table_features(apps, ["kind"])
         >>> names, features.toarray().tolist()
         (['kind=a', 'kind=b'], [[1.0, 1.0], [0.0, 1.0]])
     """

