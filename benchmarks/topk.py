@@ -119,4 +119,3 @@ class _Search(Contender):
         for _ in range(steps):
             self.search(self.queries[self.done % len(self.queries)])
             self.done += 1
-

@@ -46,7 +46,10 @@ def test_the_loss_of_the_towers_by_hand():
     chances = np.exp(u @ v.T / 0.1)
     chances[0, 2] = chances[2, 0] = 0
     wanted = -np.log(np.diagonal(chances) / chances.sum(axis=1)).mean()
-    inputs = {"user_id": users.astype("int32"), "item_id": items.astype("int32")}
+    inputs = {
+        "user_id": users.astype("int32"),
+        "item_id": items.astype("int32"),
+    }
     loss = model.evaluate(inputs, np.zeros(4), batch_size=4, verbose=0)
     assert loss == pytest.approx(wanted, rel=1e-4)
 

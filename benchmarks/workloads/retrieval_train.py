@@ -42,9 +42,7 @@ class RetrievalTraining(Workload):
         rng = np.random.default_rng(1)
         rows = setting.batch_size * 2 * self.steps(setting.batch_size)
         chance = 1 / np.arange(1, self.towers.num_items + 1)
-        items = rng.choice(
-            self.towers.num_items, rows, p=chance / chance.sum()
-        )
+        items = rng.choice(self.towers.num_items, rows, p=chance / chance.sum())
         users = rng.integers(0, self.towers.num_users, rows)
         return Pairs(np.stack([users, items], axis=1).astype("int32"))
 

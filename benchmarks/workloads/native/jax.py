@@ -120,7 +120,7 @@ class TwoTower:
         params = [jnp.asarray(w) for w in towers.weights()]
         zeros = [jnp.zeros_like(p) for p in params]
         more = [jnp.zeros_like(p) for p in params]
-        self.state = (params, zeros, more, jnp.zeros((), jnp.float32))
+        self.state: Any = (params, zeros, more, jnp.zeros((), jnp.float32))
 
         def tower(weights: list[Any], ids: Any) -> Any:
             table, *layers = weights
@@ -147,7 +147,9 @@ class TwoTower:
             value, grads = jax.value_and_grad(loss)(
                 state[0], user_ids, item_ids
             )
-            return _adam(*state, grads), value
+            params, means, variances, count = state
+            new = _adam(params, means, variances, count, grads)
+            return new, value
 
         self._step = step
 
@@ -162,9 +164,7 @@ class TwoTower:
         return float(np.mean([float(x) for x in losses]))
 
 
-def top_k(
-    candidates: np.ndarray, k: int
-) -> Callable[[np.ndarray], np.ndarray]:
+def top_k(candidates: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
     """Finds the highest scores in the matrix of all."""
     rows = jnp.asarray(candidates)
 

@@ -152,9 +152,7 @@ class TwoTower:
         return float(np.mean([float(x) for x in losses]))
 
 
-def top_k(
-    candidates: np.ndarray, k: int
-) -> Callable[[np.ndarray], np.ndarray]:
+def top_k(candidates: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
     """Finds the highest scores in the matrix of all."""
     rows = tf.constant(candidates)
 
