@@ -8,9 +8,10 @@ _HOMES = {
     "BruteForceIndex": "recsys.indexes.brute_force",
     "DCN": "recsys.dcn",
     "StreamingIndex": "recsys.indexes.streaming",
+    "TwoTower": "recsys.two_tower",
 }
 
-__all__ = ["DCN", "AnnIndex", "BruteForceIndex", "StreamingIndex"]
+__all__ = ["DCN", "AnnIndex", "BruteForceIndex", "StreamingIndex", "TwoTower"]
 
 
 def __getattr__(name: str) -> Any:

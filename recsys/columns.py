@@ -43,7 +43,7 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """Number of categories, the unknown one included."""
-        return len(_fitted(self, self.values)) + 1
+        return len(fitted(self, self.values)) + 1
 
     def fit(self, column: np.ndarray) -> Self:
         """Collects the values of a column, shape `(rows,)`."""
@@ -52,7 +52,7 @@ class Vocabulary:
 
     def transform(self, column: np.ndarray) -> np.ndarray:
         """Numbers the values: int32, shape `(rows,)`, in `[0, size)`."""
-        known = np.array(_fitted(self, self.values))
+        known = np.array(fitted(self, self.values))
         column = _as_categories(self.column, column)
         if (known.dtype.kind == "U") != (column.dtype.kind == "U"):
             kinds = {True: "strings", False: "integers"}
@@ -150,11 +150,11 @@ class Buckets:
     @property
     def size(self) -> int:
         """Number of buckets."""
-        return len(_fitted(self, self.boundaries)) + 1
+        return len(fitted(self, self.boundaries)) + 1
 
     def fit(self, column: np.ndarray) -> Self:
         """Finds the quantiles of a column, shape `(rows,)`."""
-        column = _as_numbers(self.column, column)
+        column = as_numbers(self.column, column)
         if self.count is None:
             return self
         shares = np.arange(1, self.count) / self.count
@@ -163,8 +163,8 @@ class Buckets:
 
     def transform(self, column: np.ndarray) -> np.ndarray:
         """Numbers the buckets: int32, shape `(rows,)`, in `[0, size)`."""
-        boundaries = np.array(_fitted(self, self.boundaries))
-        column = _as_numbers(self.column, column)
+        boundaries = np.array(fitted(self, self.boundaries))
+        column = as_numbers(self.column, column)
         place = np.searchsorted(boundaries, column, side="right")
         return place.astype(np.int32)
 
@@ -186,9 +186,14 @@ class Numeric:
     mean: float | None = None
     deviation: float | None = None
 
+    @property
+    def width(self) -> int:
+        """Numbers a row."""
+        return 1
+
     def fit(self, column: np.ndarray) -> Self:
         """Measures mean and deviation of a column, shape `(rows,)`."""
-        column = _as_numbers(self.column, column)
+        column = as_numbers(self.column, column)
         if not self.standardize:
             return self
         return dataclasses.replace(
@@ -199,14 +204,10 @@ class Numeric:
 
     def transform(self, column: np.ndarray) -> np.ndarray:
         """Gives the numbers: float32, shape `(rows,)`."""
-        column = _as_numbers(self.column, column)
+        column = as_numbers(self.column, column)
         if self.standardize:
-            column = (column - _fitted(self, self.mean)) / self.deviation
+            column = (column - fitted(self, self.mean)) / self.deviation
         return column.astype(np.float32)
-
-
-Categorical = Vocabulary | Hashing | Buckets
-Feature = Categorical | Numeric
 
 
 def _as_categories(name: str, column: np.ndarray) -> np.ndarray:
@@ -218,7 +219,12 @@ def _as_categories(name: str, column: np.ndarray) -> np.ndarray:
     return column
 
 
-def _as_numbers(name: str, column: np.ndarray) -> np.ndarray:
+def as_numbers(name: str, column: np.ndarray) -> np.ndarray:
+    """Gives finite numbers as float64.
+
+    Raises:
+        DataError: if the column holds anything else.
+    """
     if column.dtype.kind not in "iuf":
         raise DataError(
             f"column {name!r} must hold numbers. Received: dtype={column.dtype}"
@@ -234,7 +240,12 @@ def _as_numbers(name: str, column: np.ndarray) -> np.ndarray:
     return column
 
 
-def _fitted(feature: Feature, state: Any) -> Any:
+def fitted(feature: Any, state: Any) -> Any:
+    """Gives the state of a feature.
+
+    Raises:
+        UsageError: if it has none yet.
+    """
     if state is None:
         raise UsageError(
             f"the feature of column {feature.column!r} is not fitted; call "

@@ -110,7 +110,7 @@ def evaluate(directory: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def transform(features: Features, table: Table) -> dict[str, np.ndarray]:
+def transform(features: Features, table: Table) -> dict[str, Any]:
     """Turns a table into inputs, and reports unseen categories on stderr."""
     inputs = features.transform(table)
     for column, count in features.unseen(inputs).items():

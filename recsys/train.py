@@ -123,7 +123,7 @@ def build(recipe: Recipe, features: Features, train_table: Table) -> DCN:
     mean = _mean_target(train_table, binary)
     model = DCN(
         features.vocabulary_sizes,
-        len(features.numeric),
+        features.num_dense,
         embedding_dim=recipe.embedding_dim,
         num_cross_layers=recipe.cross_layers,
         projection_dim=recipe.projection_dim,

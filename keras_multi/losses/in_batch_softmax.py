@@ -85,10 +85,12 @@ def in_batch_softmax(
         own_ids = ops.cast(candidate_ids, "int32")[:, None]
         negative = ops.not_equal(own_ids, ids[None, :])
     if num_hard_negatives is not None:
-        # Each row holds its own candidate, which is no negative.
-        keep = min(num_hard_negatives, max(pool.shape[0] - 1, 1))
+        # The batch may be smaller than that, and its size may be unknown.
+        room = ((0, 0), (0, num_hard_negatives))
+        logits = ops.pad(logits, room)
+        negative = ops.pad(negative, room, constant_values=False)
         ranked = ops.stop_gradient(ops.where(negative, logits, LOWEST))
-        _, best = ops.top_k(ranked, keep)
+        _, best = ops.top_k(ranked, num_hard_negatives)
         logits = ops.take_along_axis(logits, best, axis=1)
         negative = ops.take_along_axis(negative, best, axis=1)
     losses = masked_logsumexp(

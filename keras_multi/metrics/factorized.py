@@ -50,7 +50,7 @@ def candidate_ranks(
         skipped = ops.concatenate(
             [skipped, ops.cast(excluded_ids, "int32")], axis=1
         )
-    batch = queries.shape[0]
+    batch = ops.shape(queries)[0]
     rows = ops.broadcast_to(ops.arange(batch)[:, None], ops.shape(skipped))
     rows = ops.reshape(ops.cast(rows, "int32"), (-1,))
     ranks = ops.zeros((batch,), "int32")

@@ -6,6 +6,7 @@ from scipy.special import log_softmax
 
 from keras_multi import backend
 from keras_multi.losses import SampledSoftmax, in_batch_softmax
+from tests.unknown_batch import unknown_batch
 
 RNG = np.random.default_rng(0)
 QUERIES = RNG.standard_normal((5, 3)).astype("float32")
@@ -77,4 +78,28 @@ def test_says_which_argument_is_wrong():
     with pytest.raises(ValueError, match="extra_ids"):
         in_batch_softmax(
             QUERIES, CANDIDATES, candidate_ids=IDS, extra_candidates=EXTRA
+        )
+
+
+@pytest.mark.parametrize("hard", [None, 2, 100])
+def test_the_size_of_the_batch_may_be_unknown(hard):
+    """As in a `tf.function` of Keras, whose last batch is smaller."""
+
+    def call(queries, candidates, ids):
+        return in_batch_softmax(
+            queries,
+            candidates,
+            candidate_ids=ids,
+            num_hard_negatives=hard,
+        )
+
+    compiled = unknown_batch(call)
+    for rows in (5, 3, 1):
+        arguments = QUERIES[:rows], CANDIDATES[:rows], IDS[:rows]
+        losses = compiled(*map(ops.convert_to_tensor, arguments))
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(losses),
+            ops.convert_to_numpy(call(*arguments)),
+            rtol=1e-5,
+            atol=1e-6,
         )

@@ -3,6 +3,7 @@ import pytest
 from keras import ops
 
 from keras_multi.metrics import FactorizedTopK, candidate_ranks
+from tests.unknown_batch import unknown_batch
 
 RNG = np.random.default_rng(0)
 QUERIES = RNG.standard_normal((6, 4)).astype("float32")
@@ -49,3 +50,16 @@ def test_ties_count_against_the_true_candidate():
     same = np.ones((20, 4), "float32")
     ranks = candidate_ranks(QUERIES, same, TRUE % 20)
     assert ops.convert_to_numpy(ranks).tolist() == [19] * 6
+
+
+def test_the_size_of_the_batch_may_be_unknown():
+    compiled = unknown_batch(candidate_ranks)
+    expected = ranks_by_sorting(EXCLUDED)
+    for rows in (6, 4, 1):
+        ranks = compiled(
+            *map(
+                ops.convert_to_tensor,
+                (QUERIES[:rows], CORPUS, TRUE[:rows], EXCLUDED[:rows]),
+            )
+        )
+        assert ops.convert_to_numpy(ranks).tolist() == expected[:rows]

@@ -143,5 +143,5 @@ def test_bad_input_is_named():
         strict.transform(table(item=[10, 77]))
     with pytest.raises(UsageError, match="not fitted"):
         Features([Vocabulary("item")]).transform(TRAIN)
-    with pytest.raises(UsageError, match="of another column"):
-        Features([Numeric("age"), Buckets("age", count=2)])
+    with pytest.raises(UsageError, match="of another column or kind"):
+        Features([Numeric("age"), Numeric("age", standardize=False)])

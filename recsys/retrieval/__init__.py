@@ -1,0 +1,1 @@
+"""Retrieval of movies with two towers, and its baselines."""
