@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -31,6 +31,21 @@ class Batches:
     def inputs(self, rows: slice) -> dict[str, np.ndarray]:
         """The model's inputs for some rows."""
         return {"categorical": self.ids[rows], "dense": self.dense[rows]}
+
+
+class Rows(Protocol):
+    """Rows that a model goes through, in order."""
+
+    @property
+    def ids(self) -> np.ndarray:
+        """An array with as many rows."""
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What `Model.fit` takes as targets."""
+
+    def inputs(self, rows: slice) -> dict[str, np.ndarray]:
+        """The model's inputs for some rows."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +186,7 @@ def _start(model: keras.Model, shape: Shape, setting: Setting) -> keras.Model:
 class _OverBatches(Contender):
     """A model and the rows that it goes through, batch by batch."""
 
-    def __init__(self, model: Any, batches: Batches, setting: Setting) -> None:
+    def __init__(self, model: Any, batches: Rows, setting: Setting) -> None:
         self.model, self.batches = model, batches
         self.batch_size = setting.batch_size
         self.steps = Steps(
@@ -311,7 +326,7 @@ class NativeModel(_OverBatches):
     """A hand-written model over the same batches as the Keras model."""
 
     def __init__(
-        self, model: Any, batches: Batches, setting: Setting, training: bool
+        self, model: Any, batches: Rows, setting: Setting, training: bool
     ) -> None:
         super().__init__(model, batches, setting)
         self.training = training

@@ -1,5 +1,6 @@
 """TensorFlow: what the facade offers, in TensorFlow's own terms."""
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from math import prod
@@ -55,16 +56,24 @@ def stable_top_k(x: Any, k: int) -> tuple[Any, Any]:
 def maxima_of_products(queries: Any, chunks: Sequence[Any]) -> Any:
     """Elementwise maximum of the products with some matrices of one shape.
 
-    A chunk waits for the one before it, so that a product stays in the cache.
+    Eigen is fastest with the long side first; for a single query XLA is.
     """
-    first, *others = chunks
-    best = tf.matmul(queries, tf.cast(first, "float32"), transpose_b=True)
-    for chunk in others:
-        with tf.control_dependencies([best]):
-            chunk = tf.cast(tf.identity(chunk), "float32")
-        product = tf.matmul(queries, chunk, transpose_b=True)
-        best = tf.maximum(best, product)
-    return best
+    if queries.shape[0] == 1:
+        return _maxima_for_one(queries, chunks)
+    products = (
+        tf.matmul(tf.cast(chunk, "float32"), queries, transpose_b=True)
+        for chunk in chunks
+    )
+    return tf.transpose(functools.reduce(tf.maximum, products))
+
+
+@functools.partial(tf.function, autograph=False, jit_compile=True)
+def _maxima_for_one(queries: Any, chunks: Sequence[Any]) -> Any:
+    products = (
+        tf.matmul(queries, tf.cast(chunk, "float32"), transpose_b=True)
+        for chunk in chunks
+    )
+    return functools.reduce(tf.maximum, products)
 
 
 def value_and_gradients(

@@ -44,8 +44,8 @@ class SparseEmbedding(keras.layers.Layer):
         Float tensor of shape `(*inputs.shape, output_dim)`.
 
     Raises:
-        ValueError: if a size or the learning rate is not positive, or on JAX
-            if one training step calls the layer twice.
+        ValueError: if a size, the learning rate or `epsilon` is not positive,
+            or on JAX if one training step calls the layer twice.
 
     Example:
         >>> import numpy as np
@@ -70,6 +70,7 @@ class SparseEmbedding(keras.layers.Layer):
             ("input_dim", input_dim),
             ("output_dim", output_dim),
             ("learning_rate", learning_rate),
+            ("epsilon", epsilon),
         ):
             if not value > 0:
                 raise ValueError(
@@ -117,7 +118,7 @@ class SparseEmbedding(keras.layers.Layer):
             self.anchor,
             (self.embeddings, self.accumulator),
             ops.reshape(ids, (-1,)),
-            self._changes if training else None,
+            self._changes if training and self.trainable else None,
         )
         rows = ops.reshape(rows, (*ops.shape(ids), self.output_dim))
         return ops.cast(rows, self.compute_dtype)

@@ -62,7 +62,7 @@ class AnnIndex(Index):
         lists: int = 1024,
         codes: int = 32,
         bits: int = 4,
-        refine: int = 4,
+        refine: int = 8,
     ) -> None:
         super().__init__(k, metric)
         _faiss()
@@ -209,7 +209,8 @@ class AnnIndex(Index):
         self.effort = before
         raise ValueError(
             f"recall must be at most the {reached:.4f} that this index "
-            f"reaches; use more codes, links or refine. Received: recall={recall}"
+            "reaches; use more codes, links or refine. "
+            f"Received: recall={recall}"
         )
 
     def _settings(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from keras import ops
 
 from keras_multi import backend
 
-CHUNKS = 40
+CHUNKS = 16
 BLOCK = 64
 # More groups than needed are searched, since the second computation of a
 # score may round otherwise than the first.

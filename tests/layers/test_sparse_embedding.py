@@ -65,11 +65,11 @@ def test_equals_adagrad_on_the_whole_table():
 
 
 def test_one_step_by_hand():
-    layer = SparseEmbedding(3, 1, learning_rate=1.0, epsilon=0.0)
+    layer = SparseEmbedding(3, 1, learning_rate=1.0, epsilon=1e-9)
     model = keras.Sequential([keras.Input((2,), dtype="int32"), layer])
     model.compile(keras.optimizers.SGD(1.0), keras.losses.MeanAbsoluteError())
     table = np.array([[1.0], [2.0], [3.0]])
-    accumulator = np.array([[0.0], [0.75], [1.0]])
+    accumulator = np.array([[0.5], [0.75], [1.0]])
     model.set_weights([np.zeros(()), table, accumulator])
     # The loss is the mean of two errors, so each gradient is 1/2; row 1 has
     # two. Its step is 1 / sqrt(0.75 + 1), from sums, not from parts.
@@ -80,7 +80,7 @@ def test_one_step_by_hand():
         rtol=1e-6,
     )
     np.testing.assert_allclose(
-        ops.convert_to_numpy(layer.accumulator).ravel(), [0, 1.75, 1]
+        ops.convert_to_numpy(layer.accumulator).ravel(), [0.5, 1.75, 1]
     )
 
 
@@ -157,7 +157,12 @@ def test_a_second_lookup_in_a_step_is_an_error_on_jax():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("input_dim", 0), ("output_dim", -1), ("learning_rate", 0.0)],
+    [
+        ("input_dim", 0),
+        ("output_dim", -1),
+        ("learning_rate", 0.0),
+        ("epsilon", 0),
+    ],
 )
 def test_bad_input(name, value):
     arguments = {"input_dim": 5, "output_dim": 2, name: value}

@@ -120,7 +120,7 @@ class TwoTower:
         params = [jnp.asarray(w) for w in towers.weights()]
         zeros = [jnp.zeros_like(p) for p in params]
         more = [jnp.zeros_like(p) for p in params]
-        self.state = (params, zeros, more, jnp.zeros((), jnp.float32))
+        self.state: Any = (params, zeros, more, jnp.zeros((), jnp.float32))
 
         def tower(weights: list[Any], ids: Any) -> Any:
             table, *layers = weights
@@ -147,7 +147,9 @@ class TwoTower:
             value, grads = jax.value_and_grad(loss)(
                 state[0], user_ids, item_ids
             )
-            return _adam(*state, grads), value
+            params, means, variances, count = state
+            new = _adam(params, means, variances, count, grads)
+            return new, value
 
         self._step = step
 

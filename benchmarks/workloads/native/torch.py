@@ -123,43 +123,39 @@ class DCN:
 class Tower(nn.Module):
     """A table and a perceptron."""
 
-    def __init__(self, rows: int, towers: Towers) -> None:
+    def __init__(
+        self, rows: int, towers: Towers, weights: list[np.ndarray]
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(rows, towers.embedding_dim)
-        self.layers = nn.ModuleList(
-            nn.Linear(before, after) for before, after in towers.matrices
-        )
+        linears = [nn.Linear(a, b) for a, b in towers.matrices]
+        layers: list[nn.Module] = []
+        for linear in linears:
+            layers += [linear, nn.ReLU()]
+        self.perceptron = nn.Sequential(*layers[:-1])
+        table, *rest = weights
+        with torch.no_grad():
+            self.embedding.weight.copy_(torch.from_numpy(table))
+            for linear, w, b in zip(
+                linears, rest[::2], rest[1::2], strict=True
+            ):
+                linear.weight.copy_(torch.from_numpy(w.T))
+                linear.bias.copy_(torch.from_numpy(b))
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Gives vectors."""
-        x = self.embedding(ids)
-        *hidden, last = self.layers
-        for layer in hidden:
-            x = functional.relu(layer(x))
-        return last(x)
-
-    def start(self, weights: list[np.ndarray]) -> None:
-        """Sets the weights."""
-        table, *layers = weights
-        with torch.no_grad():
-            self.embedding.weight.copy_(torch.from_numpy(table))
-            for layer, w, b in zip(
-                self.layers, layers[::2], layers[1::2], strict=True
-            ):
-                layer.weight.copy_(torch.from_numpy(w.T))
-                layer.bias.copy_(torch.from_numpy(b))
+        vectors: torch.Tensor = self.perceptron(self.embedding(ids))
+        return vectors
 
 
 class TwoTower:
     """Both towers, their optimizer and their loop."""
 
     def __init__(self, towers: Towers, setting: Setting) -> None:
-        users = Tower(towers.num_users, towers)
-        items = Tower(towers.num_items, towers)
         weights = towers.weights()
         half = len(weights) // 2
-        users.start(weights[:half])
-        items.start(weights[half:])
+        users = Tower(towers.num_users, towers, weights[:half])
+        items = Tower(towers.num_items, towers, weights[half:])
         self.optimizer = torch.optim.Adam(
             [*users.parameters(), *items.parameters()],
             lr=LEARNING_RATE,
