@@ -28,10 +28,9 @@ BATCH, SIDE, ROUNDS = 64, 128, 7
 def torchvision(interpolation: str, images: np.ndarray) -> Callable[[], Any]:
     """RandAugment of torchvision on each image of a batch."""
     v2 = importlib.import_module("torchvision.transforms.v2")
-    from_numpy = importlib.import_module("torch").from_numpy
     mode = getattr(v2.InterpolationMode, interpolation.upper())
     transform = v2.RandAugment(2, 15, interpolation=mode)
-    tensors = [from_numpy(i.transpose(2, 0, 1).copy()) for i in images]
+    tensors = [v2.functional.to_image(image) for image in images]
     return lambda: [transform(image) for image in tensors]
 
 
