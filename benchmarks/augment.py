@@ -11,18 +11,17 @@ from keras import ops, tree
 from benchmarks.workload import Contender, Setting
 from keras_multi import backend
 
-SIDE = 64
 NUM_CLASSES = 10
 BATCHES = 2
 
 Batch = dict[str, np.ndarray]
 
 
-def batches(batch_size: int) -> list[Batch]:
+def batches(batch_size: int, side: int = 64) -> list[Batch]:
     """Images of soft patches and noise, with labels, the same for everyone."""
     rng = np.random.default_rng(0)
     patches = rng.uniform(0, 180, (BATCHES, batch_size, 8, 8, 3))
-    scale = SIDE // patches.shape[2]
+    scale = side // patches.shape[2]
     images = patches.repeat(scale, axis=2).repeat(scale, axis=3)
     images += rng.uniform(0, 75, images.shape)
     labels = rng.integers(0, NUM_CLASSES, (BATCHES, batch_size))

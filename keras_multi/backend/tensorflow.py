@@ -143,6 +143,11 @@ def stage(
     return tf.cond(gate, fn, lambda: tf.zeros(shape, dtype))
 
 
+def gather(x: Any, index: Any) -> Any:
+    """Gives `x[index]` for indices that are known to be in range."""
+    return tf.gather(x, index)
+
+
 def device_peak_memory() -> int | None:
     """Peak bytes allocated on the accelerator, None on a CPU."""
     if tf.config.list_physical_devices("GPU"):

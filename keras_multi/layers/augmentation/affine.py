@@ -45,10 +45,10 @@ def map_boxes(boxes: Any, maps: Any) -> Any:
     ys = ops.stack([(a * y - d * x) / scale for x, y in corners], axis=-1)
     return ops.stack(
         [
-            ops.min(xs, axis=-1),
-            ops.min(ys, axis=-1),
-            ops.max(xs, axis=-1),
-            ops.max(ys, axis=-1),
+            ops.amin(xs, axis=-1),
+            ops.amin(ys, axis=-1),
+            ops.amax(xs, axis=-1),
+            ops.amax(ys, axis=-1),
         ],
         axis=-1,
     )

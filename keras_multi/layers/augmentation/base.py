@@ -66,11 +66,12 @@ class BatchLayer(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool = True) -> Any:
         named = isinstance(inputs, dict)
-        batch = self._standard(inputs if named else {"images": inputs})
+        batch = self.standard(inputs if named else {"images": inputs})
         batch = self._as_given(self.apply(batch, training), inputs)
         return batch if named else batch["images"]
 
-    def _standard(self, inputs: Batch) -> Batch:
+    def standard(self, inputs: Batch) -> Batch:
+        """Checks a batch and gives it in standard form."""
         _check_batch(inputs)
         batch = dict(inputs)
         first = self.data_format == "channels_first"

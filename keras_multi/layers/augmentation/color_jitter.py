@@ -128,8 +128,8 @@ def turn_hue(x: Any, turn: Any) -> Any:
         turn: share of the circle, `(batch,)`.
     """
     red, green, blue = x[..., 0], x[..., 1], x[..., 2]
-    value = ops.max(x, axis=-1)
-    chroma = value - ops.min(x, axis=-1)
+    value = ops.amax(x, axis=-1)
+    chroma = value - ops.amin(x, axis=-1)
     some = ops.where(chroma > 0, chroma, 1.0)
     # In sixths of the circle, from red over green to blue.
     hue = ops.where(

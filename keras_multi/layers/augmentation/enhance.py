@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_multi.layers.augmentation.pointwise import gray, to_bytes
+from keras_multi.layers.augmentation.pointwise import LUMA, to_bytes
 
 
 def enhance(images: Any, color: Any, sharpness: Any) -> Any:
@@ -26,12 +26,18 @@ def enhance(images: Any, color: Any, sharpness: Any) -> Any:
     height, width = images.shape[1:3]
     x = ops.cast(images, "float32")
     color = color[:, None, None, None]
-    away = color * (x - ops.cast(gray(images), "float32"))
+    away = color * (x - _gray(x))
     if height > 2 and width > 2:
         inner = x[:, 1:-1, 1:-1]
         edges = sharpness[:, None, None, None] * (inner - _smooth(x))
         away = away + ops.pad(edges, ((0, 0), (1, 1), (1, 1), (0, 0)))
     return to_bytes(x + away)
+
+
+def _gray(x: Any) -> Any:
+    """Luma, rounded, once for each channel."""
+    weights = ops.convert_to_tensor([[weight] * 3 for weight in LUMA])
+    return ops.floor(ops.matmul(x, ops.cast(weights, x.dtype)) + 0.5)
 
 
 def _smooth(x: Any) -> Any:

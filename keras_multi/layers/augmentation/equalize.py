@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_multi.layers.augmentation.warp import stage
+from keras_multi.layers.augmentation.warp import gather, stage
 
 LEVELS = 256
 
@@ -47,7 +47,7 @@ def equalize(images: Any, meant: Any, gate: Any) -> Any:
         "uint8",
     )
     levels = stage(
-        gate, lambda: ops.take(table, index, axis=0), (size,), "uint8"
+        gate, lambda: gather(table, index), (size,), "uint8"
     )
     return ops.reshape(levels, (-1, height, width, channels))
 
@@ -60,7 +60,7 @@ def _table(counts: Any) -> Any:
     """
     levels = ops.arange(LEVELS, dtype="int32")
     occurs = counts > 0
-    highest = ops.max(ops.where(occurs, levels, 0), axis=-1, keepdims=True)
+    highest = ops.amax(ops.where(occurs, levels, 0), axis=-1, keepdims=True)
     at_highest = ops.where(levels == highest, counts, 0)
     below = ops.cumsum(counts, axis=-1) - counts
     total = ops.sum(counts, axis=-1, keepdims=True)

@@ -7,14 +7,9 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_multi.layers.augmentation import affine, deal
+from keras_multi.layers.augmentation import affine, deal, pointwise
 from keras_multi.layers.augmentation.enhance import enhance
 from keras_multi.layers.augmentation.equalize import equalize
-from keras_multi.layers.augmentation.pointwise import (
-    adjust,
-    contrast_stretch,
-    mean_gray,
-)
 from keras_multi.layers.augmentation.warp import stage, warp_colors
 
 ENHANCEMENTS = ("brightness", "contrast", "color", "sharpness")
@@ -181,18 +176,23 @@ def move_maps(chosen: Chosen, height: int, width: int) -> Any:
 
 def _point(images: Any, chosen: Chosen) -> Any:
     """Operations on single values; each leaves other images as they are."""
+    height, width, channels = images.shape[1:]
+    lines = ops.reshape(images, (-1, height, width * channels))
+    threshold = 256 - _round(chosen.amount("solarize"))
+    lines = pointwise.solarize(lines, threshold)
+    lines = pointwise.posterize(lines, _round(chosen.amount("posterize")))
+    x = ops.cast(lines, "float32")
+    stretch, shift = pointwise.stretch(x)
+    automatic = (chosen.ids == ID["auto_contrast"])[:, None]
     brightness = 1.0 + chosen.amount("brightness")
     contrast = 1.0 + chosen.amount("contrast")
-    stretch, shift = contrast_stretch(images)
-    automatic = (chosen.ids == ID["auto_contrast"])[:, None]
-    offset = mean_gray(images) * (1.0 - contrast)
-    return adjust(
-        images,
-        threshold=256 - _round(chosen.amount("solarize")),
-        bits=8 - _round(chosen.amount("posterize")),
-        scale=ops.where(automatic, stretch, (brightness * contrast)[:, None]),
-        offset=ops.where(automatic, shift, offset[:, None]),
+    offset = pointwise.mean_gray(x) * (1.0 - contrast)
+    x = pointwise.scale(
+        x,
+        ops.where(automatic, stretch, (brightness * contrast)[:, None]),
+        ops.where(automatic, shift, offset[:, None]),
     )
+    return ops.reshape(pointwise.to_bytes(x), (-1, height, width, channels))
 
 
 def _round(amount: Any) -> Any:

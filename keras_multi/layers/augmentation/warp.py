@@ -17,8 +17,9 @@ PIXEL_BITS = 16
 PIXEL = 1 << PIXEL_BITS
 RED_AND_BLUE, GREEN = 0xFF00FF, 0xFF00
 
-_shift = ops.right_shift  # TensorFlow has no `>>`
+gather: Callable[..., Any] = backend.framework().gather
 stage: Callable[..., Any] = backend.framework().stage
+_shift = ops.right_shift  # TensorFlow has no `>>`
 
 
 def warp_colors(
@@ -37,15 +38,16 @@ def warp_colors(
     Returns:
         uint8 `(batch, height, width, 3)`.
     """
-    batch, (height, width) = ops.shape(images)[0], images.shape[1:3]
-    x, y = _places(maps, height, width)
+    height, width = images.shape[1:3]
+    shape = (ops.shape(images)[0], height, width)
     sample = _nearest if interpolation == "nearest" else _bilinear
 
     packed = stage(
-        gate, lambda: _pack(images), (batch * height * width,), "int32"
+        gate, lambda: _pack(images), (shape[0] * height * width,), "int32"
     )
-    colors = sample(packed, x, y, height, width, gate)
-    inside = _inside(x, y, height, width)
+    x, y = _places(maps, height, width)
+    colors = sample(packed, x, y, shape, gate)
+    inside = _inside(x, width) & _inside(y, height)
     return _unpack(ops.where(inside, colors, fill * 0x010101))
 
 
@@ -63,9 +65,10 @@ def warp_classes(classes: Any, maps: Any, height: int, width: int) -> Any:
     """
     size = classes.shape[1:]
     x, y = _places(maps, height, width)
-    index = _index(_shift(x, PIXEL_BITS), _shift(y, PIXEL_BITS), *size)
-    found = ops.take(ops.reshape(classes, (-1,)), index, axis=0)
-    return ops.where(_inside(x, y, *size), found, ops.zeros_like(found))
+    index = _index(_pixel(x, size[1]), _pixel(y, size[0]), *size)
+    found = gather(ops.reshape(classes, (-1,)), index)
+    inside = _inside(x, size[1]) & _inside(y, size[0])
+    return ops.where(inside, found, ops.zeros_like(found))
 
 
 def _places(maps: Any, height: int, width: int) -> tuple[Any, Any]:
@@ -86,75 +89,74 @@ def _fixed(value: Any) -> Any:
     return ops.cast(ops.floor(value * PIXEL + 0.5), "int32")
 
 
-def _inside(x: Any, y: Any, height: int, width: int) -> Any:
-    columns = (x >= 0) & (x < width * PIXEL)
-    return columns & (y >= 0) & (y < height * PIXEL)
+def _inside(place: Any, side: int) -> Any:
+    return ops.equal(ops.clip(place, 0, side * PIXEL - 1), place)
+
+
+def _pixel(place: Any, side: int) -> Any:
+    """The pixel of a place, or the closest one."""
+    return _shift(ops.clip(place, 0, side * PIXEL - 1), PIXEL_BITS)
 
 
 def _index(x: Any, y: Any, height: int, width: int) -> Any:
-    """Position in a flat batch of the pixel (x, y), or of the closest one."""
+    """Position of the pixel (x, y) in a flat batch."""
     images = ops.arange(ops.shape(x)[0], dtype="int32")[:, None, None]
-    row = images * height + ops.clip(y, 0, height - 1)
-    return row * width + ops.clip(x, 0, width - 1)
+    return (y * width + images * (height * width)) + x
 
 
-def _nearest(
-    packed: Any, x: Any, y: Any, height: int, width: int, gate: Any
-) -> Any:
-    shape = (ops.shape(x)[0], height, width)
-
-    def index() -> Any:
-        return _index(
-            _shift(x, PIXEL_BITS), _shift(y, PIXEL_BITS), height, width
-        )
-
-    index = stage(gate, index, shape, "int32")
-    return stage(gate, lambda: ops.take(packed, index, axis=0), shape, "int32")
+def _nearest(packed: Any, x: Any, y: Any, shape: Any, gate: Any) -> Any:
+    height, width = shape[1:]
+    index = stage(
+        gate,
+        lambda: _index(_pixel(x, width), _pixel(y, height), height, width),
+        shape,
+        "int32",
+    )
+    return stage(gate, lambda: gather(packed, index), shape, "int32")
 
 
-def _bilinear(
-    packed: Any, x: Any, y: Any, height: int, width: int, gate: Any
-) -> Any:
+def _bilinear(packed: Any, x: Any, y: Any, shape: Any, gate: Any) -> Any:
     """Weighs four neighbors; red and blue share each multiplication.
 
     The 8-bit weights add up to 256, so no sum of products outgrows its 16
     bits.
     """
-    # From here on relative to the middle of the first pixel.
-    x = ops.clip(x - PIXEL // 2, 0, (width - 1) * PIXEL)
-    y = ops.clip(y - PIXEL // 2, 0, (height - 1) * PIXEL)
+    height, width = shape[1:]
 
     def mixed() -> Any:
-        left, top = _shift(x, PIXEL_BITS), _shift(y, PIXEL_BITS)
-        to_right, to_bottom = _shift(x, 8) & 255, _shift(y, 8) & 255
+        # From here on relative to the middle of the first pixel.
+        u = ops.clip(x - PIXEL // 2, 0, (width - 1) * PIXEL)
+        v = ops.clip(y - PIXEL // 2, 0, (height - 1) * PIXEL)
+        left, top = _shift(u, PIXEL_BITS), _shift(v, PIXEL_BITS)
+        right = ops.minimum(left + 1, width - 1)
+        bottom = ops.minimum(top + 1, height - 1)
+        to_right, to_bottom = _shift(u, 8) & 255, _shift(v, 8) & 255
         both = _shift(to_right * to_bottom, 8)
         neighbors = (
-            (0, 0, 256 - to_right - to_bottom + both),
-            (1, 0, to_right - both),
-            (0, 1, to_bottom - both),
-            (1, 1, both),
+            (left, top, 256 - to_right - to_bottom + both),
+            (right, top, to_right - both),
+            (left, bottom, to_bottom - both),
+            (right, bottom, both),
         )
         red_and_blue = green = 0
-        for right, down, weight in neighbors:
-            index = _index(left + right, top + down, height, width)
-            colors = ops.take(packed, index, axis=0)
+        for column, row, weight in neighbors:
+            colors = gather(packed, _index(column, row, height, width))
             red_and_blue = red_and_blue + (colors & RED_AND_BLUE) * weight
             green = green + _shift(colors & GREEN, 8) * weight
         half = 128
         red_and_blue = _shift(red_and_blue + half * 0x010001, 8)
         return (red_and_blue & RED_AND_BLUE) | ((green + half) & GREEN)
 
-    return stage(gate, mixed, (ops.shape(x)[0], height, width), "int32")
+    return stage(gate, mixed, shape, "int32")
 
 
 def _pack(images: Any) -> Any:
     """Bytes `(batch, height, width, 3)` to one flat int32 per pixel."""
     red, green, blue = (ops.cast(images[..., i], "int32") for i in range(3))
-    return ops.reshape(
-        red | ops.left_shift(green, 8) | ops.left_shift(blue, 16), (-1,)
-    )
+    packed = red | ops.left_shift(green, 8) | ops.left_shift(blue, 16)
+    return ops.reshape(packed, (-1,))
 
 
 def _unpack(packed: Any) -> Any:
-    channels = [packed & 255, _shift(packed, 8) & 255, _shift(packed, 16) & 255]
-    return ops.stack([ops.cast(c, "uint8") for c in channels], axis=-1)
+    channels = [packed, _shift(packed, 8), _shift(packed, 16)]
+    return ops.stack([ops.cast(c & 255, "uint8") for c in channels], axis=-1)

@@ -84,7 +84,7 @@ def test_boxes_move_with_the_pixels(name):
     signs = ops.convert_to_tensor([1.0, -1.0] * 3)
     chosen = operations.Chosen(ids, signs * GEOMETRIC[name])
     maps = operations.move_maps(chosen, HEIGHT, WIDTH)
-    standard = RandomFlip()._standard(
+    standard = RandomFlip().standard(
         {
             "images": ops.convert_to_tensor(batch["images"]),
             "bounding_boxes": {

@@ -20,7 +20,9 @@ MAKERS = {
     "CutMixOrMixUp": lambda **k: layers.CutMixOrMixUp(
         num_classes=5, probability=0.8, **k
     ),
-    "RandAugment": lambda **k: layers.RandAugment(magnitude_std=0.5, **k),
+    "RandAugment": lambda **k: layers.RandAugment(
+        num_ops=1, magnitude_std=0.5, **k
+    ),
     "RandAugment bilinear": lambda **k: layers.RandAugment(
         num_ops=1, interpolation="bilinear", **k
     ),
