@@ -21,6 +21,8 @@ class Job(pydantic.BaseModel):
         target: relative half width of the median's interval at which a
             batch size is measured well enough.
         rounds: least number of samples.
+        budget: seconds of samples after which a batch size that is very slow
+            gets fewer of them.
         weights: file through which the cells of a user's model share their
             start weights.
     """
@@ -37,6 +39,7 @@ class Job(pydantic.BaseModel):
     affinity: tuple[int, ...] = ()
     target: float = 0.02
     rounds: int = 9
+    budget: float = 20.0
     weights: Path
 
     @property

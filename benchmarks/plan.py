@@ -44,7 +44,8 @@ class Plan(pydantic.BaseModel):
         target: wanted half width of the 95 % interval of a median, relative
             to the median.
         budget: seconds of rounds for one workload, after which it is not
-            measured further though the target is not reached.
+            measured further though the target is not reached. A cell that
+            takes so long by itself gets five samples of a batch size.
         rounds: least number of samples of each contender, in each process.
         repeats: how many processes measure a cell, one after the other. What
             differs from process to process, such as where memory lies, is

@@ -178,6 +178,7 @@ def _job(plan: Plan, subject: str, key: Key, weights: Path) -> Job:
         affinity=plan.affinity,
         target=plan.target,
         rounds=plan.rounds,
+        budget=plan.budget,
         weights=weights,
     )
 

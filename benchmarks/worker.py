@@ -24,6 +24,10 @@ from benchmarks.workload import Contender, Setting, Workload
 from keras_multi.errors import KerasMultiError
 
 WARM_UPS = 2
+# A sample need not be longer: what a call costs is lost in it.
+LONG_SAMPLE = 1.0
+# Fewest samples of what is too slow for all rounds.
+FEWEST_ROUNDS = 5
 OURS, NATIVE = "keras", "native"
 
 
@@ -43,6 +47,7 @@ class Race:
         samples: seconds per step, by contender.
         errors: relative difference of each rival's output from ours.
         joules: energy that our samples took, where the machine tells.
+        spent: seconds that the rounds took.
     """
 
     workload: Workload
@@ -55,10 +60,17 @@ class Race:
     samples: dict[str, list[float]] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     joules: float = 0.0
+    spent: float = 0.0
 
     def settled(self, job: Job) -> bool:
-        """Whether the median is known as well as the job wants it."""
+        """Whether to take no more samples.
+
+        The median is known as well as the job wants it, or a race has used
+        the time for all races of its workload alone.
+        """
         samples = self.samples[OURS]
+        if len(samples) >= FEWEST_ROUNDS and self.spent > job.budget:
+            return True
         if len(samples) < job.rounds:
             return False
         # SciPy comes after peak memory was read.
@@ -90,6 +102,8 @@ def set_up_ours(workload: Workload, setting: Setting) -> Race:
     output = ours.output()
     first_seconds = time.perf_counter() - start
     steps = workload.steps(setting.batch_size)
+    slow = LONG_SAMPLE / seconds_per_step(ours, 1)
+    steps = max(1, min(steps, int(slow)))
     race = Race(workload, setting, {OURS: ours}, steps, output, first_seconds)
     _warm_up(ours, steps)
     race.samples[OURS] = []
@@ -119,6 +133,7 @@ def take_round(race: Race, meter: Meter) -> None:
     Other processes have just run, so where steps are short one goes
     uncounted, to bring the caches back.
     """
+    start = time.perf_counter()
     names = list(race.contenders)
     first = len(race.samples[OURS]) % len(names)
     if race.steps > 1:
@@ -129,6 +144,7 @@ def take_round(race: Race, meter: Meter) -> None:
         race.samples[name].append(seconds)
         if name == OURS and before is not None:
             race.joules += (meter.joules() or before) - before
+    race.spent += time.perf_counter() - start
 
 
 def describe(race: Race, meter: Meter) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""How many steps and samples a contender gets."""
+
+import time
+
+import numpy as np
+import pytest
+
+from benchmarks import worker
+from benchmarks.job import Job
+from benchmarks.workload import Contender, Setting, Workload
+
+
+class Sleeper(Contender):
+    """Takes a fixed time a step."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def output(self):
+        return np.zeros(1)
+
+    def run(self, steps):
+        time.sleep(steps * self.seconds)
+
+
+class Work(Workload):
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def build(self, setting):
+        return Sleeper(self.seconds)
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(1e-5, 16), (0.02, 4), (1, 1)])
+def test_a_slow_step_gets_shorter_samples(monkeypatch, seconds, steps):
+    monkeypatch.setattr(worker, "LONG_SAMPLE", 0.09)
+    monkeypatch.setattr(worker, "WARM_UPS", 0)
+    race = worker.set_up_ours(Work(seconds), Setting(8, "float32", "xla"))
+    assert race.steps == steps
+
+
+def test_what_uses_all_the_time_gets_fewer_samples(tmp_path):
+    job = Job(
+        subject="w",
+        label="w",
+        backend="jax",
+        precision="float32",
+        mode="xla",
+        target=1e-9,
+        budget=10.0,
+        weights=tmp_path / "weights.npz",
+    )
+    race = worker.Race(Work(1.0), None, {}, 1, np.zeros(1), 0.0, spent=11.0)
+    race.samples["keras"] = [1.0, 2.0, 3.0, 4.0]
+    assert not race.settled(job)
+    race.samples["keras"].append(5.0)
+    assert race.settled(job)
+    race.spent = 9.0
+    assert not race.settled(job)
