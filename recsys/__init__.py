@@ -9,7 +9,6 @@ _HOMES = {
     "ContentFilter": "recsys.content",
     "DCN": "recsys.dcn",
     "FactorNetwork": "recsys.factors",
-    "ListRanker": "recsys.ranking.list_ranker",
     "MultiTaskRanker": "recsys.multi_task",
     "StreamingIndex": "recsys.indexes.streaming",
     "TwoStageRecommender": "recsys.two_stage",
@@ -22,7 +21,9 @@ __all__ = [
     "BruteForceIndex",
     "ContentFilter",
     "FactorNetwork",
+    "MultiTaskRanker",
     "StreamingIndex",
+    "TwoStageRecommender",
     "TwoTower",
 ]
 

@@ -10,7 +10,8 @@ import typer
 from recsys.models import MODELS
 
 app = typer.Typer(
-    help="Recommenders: train and evaluate.", no_args_is_help=True
+    help="Recommenders: train, evaluate, recommend, serve.",
+    no_args_is_help=True,
 )
 
 
@@ -26,9 +27,14 @@ Json = Annotated[
 ]
 
 
+Artifact = Annotated[
+    Path, typer.Option(help="Folder of a recommender, made by build.")
+]
+
+
 @app.callback()
 def recsys() -> None:
-    """Recommenders: train and evaluate."""
+    """Recommenders: train, evaluate, recommend, serve."""
 
 
 @app.command()
@@ -149,9 +155,92 @@ def evaluate(
 ) -> None:
     """Measure a trained model on the test rows of its data set."""
     _select(backend)
-    from recsys.evaluate import evaluate as measure
+    from recsys import models
 
-    _show(measure(run), as_json)
+    _show(models.evaluate(run), as_json)
+
+
+@app.command()
+def build(
+    retrieval: Annotated[
+        Path, typer.Argument(help="Folder of a two-tower run.")
+    ],
+    ranking: Annotated[Path, typer.Argument(help="Folder of a dcn run.")],
+    output: Annotated[
+        Path, typer.Option(help="Folder of the artifact.")
+    ] = Path("runs/recommender"),
+    candidates: Annotated[
+        int, typer.Option(help="Items that the ranker orders.")
+    ] = 100,
+    backend: Backend = None,
+) -> None:
+    """Put two trained models together to a recommender."""
+    _select(backend)
+    from recsys.assemble import from_runs
+
+    version = from_runs(retrieval, ranking, candidates).save(output)
+    typer.echo(f"saved version {version} in {output}", err=True)
+
+
+@app.command()
+def recommend(
+    artifact: Artifact = Path("runs/recommender"),
+    user: Annotated[
+        str | None, typer.Option(help="Id; without it, what is popular.")
+    ] = None,
+    k: Annotated[int, typer.Option(help="Number of items.")] = 10,
+    backend: Backend = None,
+    as_json: Json = False,
+) -> None:
+    """Print the best items for a user, with scores and reasons."""
+    _select(backend)
+    from recsys.recommend import recommend as best
+
+    items = best(artifact, user, k)
+    if as_json:
+        json.dump({"user": user, "items": items}, sys.stdout)
+        sys.stdout.write("\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "title", "score", "why", title=f"for user {user}")
+    for place, item in enumerate(items, 1):
+        why = "; ".join(reason["text"] for reason in item["reasons"])
+        table.add_row(str(place), item["title"], f"{item['score']:.3f}", why)
+    Console().print(table)
+
+
+@app.command()
+def serve(
+    artifact: Artifact = Path("runs/recommender"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    backend: Backend = None,
+) -> None:
+    """Answer requests over HTTP until stopped; /docs describes them."""
+    _select(backend)
+    from recsys.serve.server import serve as run
+
+    run(artifact, host, port)
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    artifact: Artifact = Path("runs/recommender"),
+    format: Annotated[str, typer.Option(help="onnx or saved_model.")] = "onnx",
+    backend: Backend = None,
+    as_json: Json = False,
+) -> None:
+    """Write the models of a recommender for other runtimes, and check them."""
+    _select(backend)
+    from recsys.export import export as write
+
+    result = write(artifact, output, format)
+    typer.echo(json.dumps(result, indent=None if as_json else 2))
 
 
 def _select(name: str | None) -> None:

@@ -15,14 +15,14 @@ from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
 from recsys import data
 from recsys.features import Features
-from recsys.files import read_json
+from recsys.files import METRICS, read_json
 from recsys.recipe import Recipe
 
 if TYPE_CHECKING:
     from recsys.dcn import DCN
 
 MODEL, FEATURES, RECIPE = "model.keras", "features.json", "recipe.json"
-HISTORY, METRICS, CROSSES = "history.json", "metrics.json", "crosses.png"
+HISTORY, CROSSES = "history.json", "crosses.png"
 PREDICT_BATCH_SIZE = 10_000
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from keras_multi.errors import DataError, KerasMultiError
 
+METRICS = "metrics.json"  # of a run; written last, so that all else is there
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:

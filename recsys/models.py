@@ -4,9 +4,12 @@ import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from keras_multi.errors import DataError
 from recsys.fields import choose
+from recsys.files import METRICS, read_json
 
 
 @dataclass(frozen=True)
@@ -18,20 +21,61 @@ class Entry:
         recipe: a function `(data, model, **fields) -> recipe`.
         train: a function `(recipe, folder) -> result`.
         train_seeds: a function `(recipe, count, folder) -> result`.
+        evaluate: a function `(folder) -> result`.
     """
 
     about: str
     recipe: str
     train: str
     train_seeds: str
+    evaluate: str
 
 
-_DCN = ("recsys.recipe:Recipe.of", "recsys.train:train")
-_DCN_SEEDS = "recsys.seeds:train_seeds"
+def _rating(about: str) -> Entry:
+    return Entry(
+        about,
+        "recsys.rating.recipe:RatingRecipe.of_data",
+        "recsys.rating.train:train",
+        "recsys.rating.train:train_seeds",
+        "recsys.rating.train:evaluate",
+    )
+
+
+def _cold(about: str) -> Entry:
+    return Entry(
+        about,
+        "recsys.cold_start.recipe:ColdStartRecipe.of",
+        "recsys.cold_start.train:train",
+        "recsys.cold_start.seeds:train_seeds",
+        "recsys.cold_start.train:evaluate",
+    )
+
+
+def _dcn(about: str) -> Entry:
+    return Entry(
+        about,
+        "recsys.recipe:Recipe.of",
+        "recsys.train:train",
+        "recsys.seeds:train_seeds",
+        "recsys.evaluate:evaluate",
+    )
+
 
 MODELS = {
-    "dcn": Entry("rating or click: Deep & Cross Network", *_DCN, _DCN_SEEDS),
-    "dnn": Entry("the same without crosses", *_DCN, _DCN_SEEDS),
+    "dcn": _dcn("rating or click by a Deep & Cross Network"),
+    "dnn": _dcn("the same without crosses"),
+    "factors": _rating("rating by matrix factorization"),
+    "svd-pp": _rating("rating by SVD++"),
+    "factor-network": _rating("rating by factors, histories, time, features"),
+    "two-tower": Entry(
+        "retrieval",
+        "recsys.retrieval.recipe:RetrievalRecipe.of_data",
+        "recsys.retrieval.train:train",
+        "recsys.retrieval.seeds:run_seeds",
+        "recsys.retrieval.evaluate:evaluate",
+    ),
+    "cold-items": _cold("retrieval of items without history"),
+    "cold-users": _cold("retrieval for users without history"),
 }
 
 
@@ -70,6 +114,26 @@ def train(
         result: dict[str, Any] = _find(entry.train)(recipe, folder)
         return result
     result = _find(entry.train_seeds)(recipe, seeds, folder)
+    return result
+
+
+def evaluate(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Measures a trained model on its test rows.
+
+    Args:
+        folder: the output folder of a training with one seed.
+
+    Raises:
+        DataError: if the folder holds no finished run, a file in it is
+            damaged, or the data cannot be fetched.
+    """
+    model = read_json(Path(folder) / METRICS).get("model")
+    if model not in MODELS:
+        raise DataError(
+            f"{folder} holds a run of {model!r}, which is none of "
+            f"{', '.join(MODELS)}; train again"
+        )
+    result: dict[str, Any] = _find(MODELS[model].evaluate)(folder)
     return result
 
 

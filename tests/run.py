@@ -59,6 +59,8 @@ def main(backends: list[str]) -> int:
                     ignored,
                     KERAS_BACKEND=b,
                     OMP_NUM_THREADS=share,
+                    # Most of a test's time on JAX is compilation.
+                    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
                 ),
                 backends,
             )

@@ -10,8 +10,7 @@ import numpy as np
 from keras_multi import backend
 from recsys.cold_start.recipe import ColdStartRecipe
 from recsys.cold_start.train import train
-from recsys.evaluate import METRICS
-from recsys.files import prepare_folder, write_json
+from recsys.files import METRICS, prepare_folder, write_json
 
 
 def train_seeds(

@@ -21,10 +21,16 @@ from recsys.cold_start.evaluate import (
     question,
 )
 from recsys.cold_start.recipe import ColdStartRecipe
-from recsys.evaluate import METRICS, MODEL, RECIPE
+from recsys.evaluate import MODEL, RECIPE
 from recsys.features import Features
 from recsys.fields import checked
-from recsys.files import prepare_folder, read_json, replacing, write_json
+from recsys.files import (
+    METRICS,
+    prepare_folder,
+    read_json,
+    replacing,
+    write_json,
+)
 from recsys.two_tower import Tower, TwoTower
 
 USER_FEATURES, ITEM_FEATURES = "user_features.json", "item_features.json"
@@ -197,7 +203,9 @@ def _tower(
         units=recipe.units,
         dropout=recipe.dropout,
         embeddings_regularizer=(
-            keras.regularizers.L2(recipe.embeddings_l2) if recipe.embeddings_l2 else None
+            keras.regularizers.L2(recipe.embeddings_l2)
+            if recipe.embeddings_l2
+            else None
         ),
     )
 

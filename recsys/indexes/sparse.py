@@ -61,7 +61,9 @@ class SparseIndex(Index):
             scores = (self._candidates @ block.T).T  # (block, N)
             order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
             found.append((np.take_along_axis(scores, order, axis=1), order))
-        scores, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        scores, rows = (
+            np.concatenate(parts) for parts in zip(*found, strict=True)
+        )
         return scores, rows
 
 

@@ -78,6 +78,12 @@ class RatingRecipe:
                 "be false: plain factors have no history",
             )
 
+    @classmethod
+    def of_data(cls, data: str, model: str, **changes: Any) -> "RatingRecipe":
+        """Does as `of`, for the one data set that there is."""
+        choose("data", data, ("movielens-100k",))
+        return cls.of(model, **changes)
+
     @property
     def histories(self) -> tuple[str, ...]:
         """Sides whose factor has a history."""

@@ -14,11 +14,18 @@ from keras_multi import backend, training
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
 from recsys import data
-from recsys.evaluate import HISTORY, METRICS, MODEL, RECIPE, metrics, predict
+from recsys.evaluate import HISTORY, MODEL, RECIPE, metrics, predict
 from recsys.factors import FactorNetwork
-from recsys.files import prepare_folder, read_json, replacing, write_json
+from recsys.files import (
+    METRICS,
+    prepare_folder,
+    read_json,
+    replacing,
+    write_json,
+)
 from recsys.rating.inputs import RatingInputs
 from recsys.rating.recipe import RatingRecipe
+from recsys.seeds import repeat
 
 DATA = "movielens-100k"
 ROWS = "training_rows.npz"
@@ -102,6 +109,16 @@ def train(
     write_json(folder / METRICS, result)
     training.remove_checkpoint(folder)
     return result
+
+
+def train_seeds(
+    recipe: RatingRecipe,
+    count: int,
+    output_dir: str | os.PathLike[str],
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Trains a recipe with several seeds; see `recsys.seeds.repeat`."""
+    return repeat(train, recipe, count, output_dir, progress)
 
 
 def fit(

@@ -132,6 +132,12 @@ class RetrievalRecipe:
         return cls(**{**defaults, **fields})
 
     @classmethod
+    def of_data(cls, data: str, model: str, **fields: Any) -> "RetrievalRecipe":
+        """Does as `of`; the model is `"two-tower"`."""
+        choose("model", model, ("two-tower",))
+        return cls.of(data=data, **fields)
+
+    @classmethod
     def of_json(cls, fields: dict[str, Any]) -> "RetrievalRecipe":
         """Takes back what JSON made of `dataclasses.asdict`.
 

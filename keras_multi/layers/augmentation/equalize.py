@@ -46,9 +46,7 @@ def equalize(images: Any, meant: Any, gate: Any) -> Any:
         (tables * LEVELS,),
         "uint8",
     )
-    levels = stage(
-        gate, lambda: gather(table, index), (size,), "uint8"
-    )
+    levels = stage(gate, lambda: gather(table, index), (size,), "uint8")
     return ops.reshape(levels, (-1, height, width, channels))
 
 

@@ -67,9 +67,7 @@ def check_equal(one: Any, other: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-def check_augmentation(
-    make: Callable[..., Any], folder: Path
-) -> None:
+def check_augmentation(make: Callable[..., Any], folder: Path) -> None:
     """Checks a layer on bytes, floats, dictionaries, compiled and saved.
 
     Args:

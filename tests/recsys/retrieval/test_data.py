@@ -26,9 +26,7 @@ def test_a_history_is_what_came_before(events, query, length):
     assert (got.dtype, got.tolist()) == (np.int32, [expected])
 
 
-@given(
-    st.lists(EVENT, min_size=1), st.lists(st.integers(0, 5), min_size=1)
-)
+@given(st.lists(EVENT, min_size=1), st.lists(st.integers(0, 5), min_size=1))
 def test_seen_items_are_all_of_the_user(events, asked):
     users, _, items = np.array(events).T
     got = seen_items(users, items, np.array(asked))

@@ -1,1 +1,0 @@
-"""Ranking the items of a user: losses of single ratings, pairs and lists."""
