@@ -322,7 +322,7 @@ class ContentFilter:
                 temporary,
                 about=np.array(json.dumps(about)),
                 ids=self.ids,
-                **arrays,  # type: ignore[arg-type]
+                **arrays,
             )
 
     @classmethod

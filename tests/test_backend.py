@@ -273,18 +273,3 @@ def test_accelerator_without_the_library(monkeypatch):
 def test_cpu_has_no_accelerator():
     if backend.device().kind == "cpu":
         assert backend.accelerator_details() == (None, None)
-
-
-def test_a_stage_gives_what_its_function_gives():
-    framework = backend.framework()
-
-    def both(x):
-        gate = x[0] >= 0
-        half = framework.stage(gate, lambda: x / 2, (4,), "float32")
-        return half, framework.gather(half, ops.arange(4, dtype="int32") // 2)
-
-    x = ops.convert_to_tensor([2.0, 4.0, 6.0, 8.0])
-    for run in (both, backend.jit(both)):
-        half, gathered = (ops.convert_to_numpy(y) for y in run(x))
-        np.testing.assert_array_equal(half, [1, 2, 3, 4])
-        np.testing.assert_array_equal(gathered, [1, 1, 2, 2])

@@ -96,7 +96,7 @@ def baselines(
         ids, counts = np.unique(split.train["item_id"], return_counts=True)
         popularity = dict(zip(ids.tolist(), counts.tolist(), strict=True))
         row = [popularity.get(i, 0) for i in asked.items["item_id"].tolist()]
-        scores = np.broadcast_to(np.float32(row), asked.labels.shape)
+        scores = np.broadcast_to(np.array(row, np.float32), asked.labels.shape)
         found["popularity"] = measure(scores, asked.labels)
     return found
 
