@@ -1,8 +1,8 @@
-"""Runs the tests: on each backend side by side, then what spans them.
+"""Runs the tests: on each backend side by side, then what must be alone.
 
 `python tests/run.py jax torch tensorflow`. One process can run Keras on one
 backend only, so each gets a process of its own. What does not depend on the
-backend, and what measures time, runs once and alone.
+backend runs once, and what measures time alone.
 """
 
 import os
@@ -13,13 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from keras_multi.backend import threads
 
-ONCE = (
-    "tests/benchmarks",
-    "tests/data",
-    "tests/portability",
-    "tests/test_cli.py",
-    "tests/test_packaging.py",
-)
+# Starts processes on all backends itself.
+ACROSS = ("tests/portability", "tests/data", "tests/test_packaging.py")
+# Measures time and memory.
+ALONE = ("tests/benchmarks", "tests/test_cli.py")
 
 
 def run(name: str, arguments: list[str], **environment: str) -> str:
@@ -47,26 +44,28 @@ def run(name: str, arguments: list[str], **environment: str) -> str:
 
 def main(backends: list[str]) -> int:
     """Gives the exit code: 0 if all passed."""
-    ignored = [f"--ignore={path}" for path in ONCE]
-    workers = min(len(backends), threads())
+    ignored = [f"--ignore={path}" for path in ACROSS + ALONE]
+    jobs = [(f"tests on {b}", ignored, b) for b in backends]
+    jobs.append(("tests across backends", list(ACROSS), backends[0]))
+    workers = min(len(jobs), threads())
     # More threads than cores would make each of the processes slower.
     share = str(max(1, threads() // workers))
-    with ThreadPoolExecutor(workers) as pool:
-        results = list(
-            pool.map(
-                lambda b: run(
-                    f"tests on {b}",
-                    ignored,
-                    KERAS_BACKEND=b,
-                    OMP_NUM_THREADS=share,
-                    # Most of a test's time on JAX is compilation.
-                    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
-                ),
-                backends,
-            )
+
+    def start(job: tuple[str, list[str], str]) -> str:
+        name, arguments, backend = job
+        return run(
+            name,
+            arguments,
+            KERAS_BACKEND=backend,
+            OMP_NUM_THREADS=share,
+            # Most of a test's time on JAX is compilation.
+            JAX_DISABLE_MOST_OPTIMIZATIONS="1",
         )
+
+    with ThreadPoolExecutor(workers) as pool:
+        results = list(pool.map(start, jobs))
     results.append(
-        run("tests that run once", list(ONCE), KERAS_BACKEND=backends[0])
+        run("tests run alone", list(ALONE), KERAS_BACKEND=backends[0])
     )
     failed = list(filter(None, results))
     print("\nfailed:" if failed else "\nall tests passed", *failed)

@@ -9,6 +9,7 @@ from keras_multi import backend
 from keras_multi.layers.feature_cross import Shape
 
 
+@keras.saving.register_keras_serializable("keras_multi")
 class SparseEmbedding(keras.layers.Layer):
     """Embedding that trains the rows of a batch, and touches no others.
 

@@ -23,6 +23,7 @@ LAYERS = {
         lambda: layers.MultiGateMixtureOfExperts(2, 3, [4]),
         X,
     ),
+    "SparseEmbedding": (lambda: layers.SparseEmbedding(4, 3), IDS),
     "UncertaintyWeights": (lambda: layers.UncertaintyWeights(), X),
 }
 LOSSES = [
