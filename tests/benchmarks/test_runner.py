@@ -44,7 +44,9 @@ def outcome(key, output, failure="", **kwargs):
 
 
 def test_finds_workloads_by_their_files():
-    assert {"dcn_movielens", "dcn_predict", "dcn_train"} <= set(workload.names())
+    assert {"dcn_movielens", "dcn_predict", "dcn_train"} <= set(
+        workload.names()
+    )
     with pytest.raises(UsageError, match="dcn_train"):
         workload.load("mnist")
 
