@@ -26,6 +26,7 @@ from keras_multi.errors import KerasMultiError
 WARM_UPS = 2
 # A sample need not be longer: what a call costs is lost in it.
 LONG_SAMPLE = 1.0
+TRIALS = 3
 # Fewest samples of what is too slow for all rounds.
 FEWEST_ROUNDS = 5
 OURS, NATIVE = "keras", "native"
@@ -102,8 +103,8 @@ def set_up_ours(workload: Workload, setting: Setting) -> Race:
     output = ours.output()
     first_seconds = time.perf_counter() - start
     steps = workload.steps(setting.batch_size)
-    slow = LONG_SAMPLE / seconds_per_step(ours, 1)
-    steps = max(1, min(steps, int(slow)))
+    seconds = min(seconds_per_step(ours, 1) for _ in range(TRIALS))
+    steps = max(1, min(steps, int(LONG_SAMPLE / seconds)))
     race = Race(workload, setting, {OURS: ours}, steps, output, first_seconds)
     _warm_up(ours, steps)
     race.samples[OURS] = []
