@@ -27,8 +27,10 @@ WARM_UPS = 2
 # A sample need not be longer: what a call costs is lost in it.
 LONG_SAMPLE = 1.0
 TRIALS = 3
-# Fewest samples of what is too slow for all rounds.
+# Fewest samples of what is too slow for all rounds, and seconds after which
+# it is, whatever the budget.
 FEWEST_ROUNDS = 5
+SLOW_RACE = 20.0
 OURS, NATIVE = "keras", "native"
 
 
@@ -70,7 +72,8 @@ class Race:
         the time for all races of its workload alone.
         """
         samples = self.samples[OURS]
-        if len(samples) >= FEWEST_ROUNDS and self.spent > job.budget:
+        longest = max(job.budget, SLOW_RACE)
+        if len(samples) >= FEWEST_ROUNDS and self.spent > longest:
             return True
         if len(samples) < job.rounds:
             return False

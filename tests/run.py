@@ -20,6 +20,8 @@ ONCE = (
     "tests/test_cli.py",
     "tests/test_packaging.py",
 )
+# Measures the machine on each backend, so nothing may run beside it.
+ALONE = "tests/test_limits.py"
 
 
 def run(name: str, arguments: list[str], **environment: str) -> str:
@@ -47,7 +49,7 @@ def run(name: str, arguments: list[str], **environment: str) -> str:
 
 def main(backends: list[str]) -> int:
     """Gives the exit code: 0 if all passed."""
-    ignored = [f"--ignore={path}" for path in ONCE]
+    ignored = [f"--ignore={path}" for path in (*ONCE, ALONE)]
     workers = min(len(backends), threads())
     # More threads than cores would make each of the processes slower.
     share = str(max(1, threads() // workers))
@@ -63,6 +65,9 @@ def main(backends: list[str]) -> int:
                 backends,
             )
         )
+    results += [
+        run(f"limits on {b}", [ALONE], KERAS_BACKEND=b) for b in backends
+    ]
     results.append(
         run("tests that run once", list(ONCE), KERAS_BACKEND=backends[0])
     )

@@ -48,13 +48,13 @@ def test_what_uses_all_the_time_gets_fewer_samples(tmp_path):
         precision="float32",
         mode="xla",
         target=1e-9,
-        budget=10.0,
+        budget=30.0,
         weights=tmp_path / "weights.npz",
     )
-    race = worker.Race(Work(1.0), None, {}, 1, np.zeros(1), 0.0, spent=11.0)
+    race = worker.Race(Work(1.0), None, {}, 1, np.zeros(1), 0.0, spent=31.0)
     race.samples["keras"] = [1.0, 2.0, 3.0, 4.0]
     assert not race.settled(job)
     race.samples["keras"].append(5.0)
     assert race.settled(job)
-    race.spent = 9.0
+    race.spent = 29.0
     assert not race.settled(job)
