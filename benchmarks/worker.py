@@ -68,8 +68,8 @@ class Race:
     def settled(self, job: Job) -> bool:
         """Whether to take no more samples.
 
-        The median is known as well as the job wants it, or a race has used
-        the time for all races of its workload alone.
+        The median is known as well as the job wants it, or this race alone
+        has used the time that its workload has.
         """
         samples = self.samples[OURS]
         longest = max(job.budget, SLOW_RACE)
