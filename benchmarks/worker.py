@@ -26,7 +26,6 @@ from keras_multi.errors import KerasMultiError
 WARM_UPS = 2
 # A sample need not be longer: what a call costs is lost in it.
 LONG_SAMPLE = 1.0
-TRIALS = 3
 # Fewest samples of what is too slow for all rounds, and seconds after which
 # it is, whatever the budget.
 FEWEST_ROUNDS = 5
@@ -106,10 +105,10 @@ def set_up_ours(workload: Workload, setting: Setting) -> Race:
     output = ours.output()
     first_seconds = time.perf_counter() - start
     steps = workload.steps(setting.batch_size)
-    seconds = min(seconds_per_step(ours, 1) for _ in range(TRIALS))
+    # Whole samples tell: a single step would count the cost of a call as its.
+    seconds = min(seconds_per_step(ours, steps) for _ in range(WARM_UPS))
     steps = max(1, min(steps, int(LONG_SAMPLE / seconds)))
     race = Race(workload, setting, {OURS: ours}, steps, output, first_seconds)
-    _warm_up(ours, steps)
     race.samples[OURS] = []
     return race
 
