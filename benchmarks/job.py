@@ -21,8 +21,8 @@ class Job(pydantic.BaseModel):
         target: relative half width of the median's interval at which a
             batch size is measured well enough.
         rounds: least number of samples.
-        budget: seconds of samples after which a batch size that is very slow
-            gets fewer of them.
+        budget: seconds of samples after which a batch size gets fewer of
+            them, see `Plan`.
         weights: file through which the cells of a user's model share their
             start weights.
     """

@@ -59,8 +59,9 @@ def pooled(repeats: list[list[Outcome]]) -> list[Outcome]:
         repeats: the outcomes of all cells, once for each repeat.
 
     Returns:
-        One outcome a cell, with the samples of all its processes one after
-        the other; that of the process that failed, if one did.
+        One outcome a cell: the samples of all its processes one after the
+        other, the largest error and memory, the mean energy and the first
+        compile time; that of the process that failed, if one did.
     """
     return [_pooled(list(cell)) for cell in zip(*repeats, strict=True)]
 
@@ -74,13 +75,23 @@ def _pooled(processes: list[Outcome]) -> Outcome:
         for race, other in zip(first.races, later.races, strict=True):
             for name, samples in race["samples"].items():
                 samples += other["samples"][name]
-            race["errors"] = {
-                name: max(error, other["errors"][name])
-                for name, error in race["errors"].items()
-            }
+            for part in ("errors", "memory"):
+                race[part] = _largest(race[part], other[part])
+            if race["joules"] is not None:
+                race["joules"] += other["joules"]
         if first.found["limits"]:
             _pool_limits(first.found["limits"], later.found["limits"])
+    for race in first.races:
+        if race["joules"] is not None:
+            race["joules"] /= len(processes)
     return first
+
+
+def _largest(ours: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if value is None else max(value, other[name])
+        for name, value in ours.items()
+    }
 
 
 def _pool_limits(limits: dict[str, Any], other: dict[str, Any]) -> None:

@@ -44,12 +44,12 @@ class Plan(pydantic.BaseModel):
         target: wanted half width of the 95 % interval of a median, relative
             to the median.
         budget: seconds of rounds for one workload, after which it is not
-            measured further though the target is not reached. A cell that
-            takes so long by itself gets five samples of a batch size.
+            measured further though the target is not reached. A batch size
+            that takes so long by itself, and 20 seconds at least, gets five
+            samples.
         rounds: least number of samples of each contender, in each process.
-        repeats: how many processes measure a cell, one after the other. What
-            differs from process to process, such as where memory lies, is
-            then averaged too.
+        repeats: how many processes measure a cell, one after the other;
+            their samples are pooled.
         time_limit: seconds that one cell may compute.
         memory_limit: bytes that the process of a cell may use; nine tenths
             of what is free when it starts where `None`.

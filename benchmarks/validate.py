@@ -1,4 +1,4 @@
-"""Does `compare` tell what is true? Forty comparisons of each kind and more.
+"""Does `compare` tell what is true? At least forty comparisons of each kind.
 
     python benchmarks/validate.py
 

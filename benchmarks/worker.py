@@ -26,9 +26,10 @@ from keras_multi.errors import KerasMultiError
 WARM_UPS = 2
 # A sample need not be longer: what a call costs is lost in it.
 LONG_SAMPLE = 1.0
-TRIALS = 3
-# Fewest samples of what is too slow for all rounds.
+# Fewest samples of what is too slow for all rounds, and seconds after which
+# it is, whatever the budget.
 FEWEST_ROUNDS = 5
+SLOW_RACE = 20.0
 OURS, NATIVE = "keras", "native"
 
 
@@ -66,11 +67,12 @@ class Race:
     def settled(self, job: Job) -> bool:
         """Whether to take no more samples.
 
-        The median is known as well as the job wants it, or a race has used
-        the time for all races of its workload alone.
+        The median is known as well as the job wants it, or this race alone
+        has used the time that its workload has.
         """
         samples = self.samples[OURS]
-        if len(samples) >= FEWEST_ROUNDS and self.spent > job.budget:
+        longest = max(job.budget, SLOW_RACE)
+        if len(samples) >= FEWEST_ROUNDS and self.spent > longest:
             return True
         if len(samples) < job.rounds:
             return False
@@ -103,10 +105,10 @@ def set_up_ours(workload: Workload, setting: Setting) -> Race:
     output = ours.output()
     first_seconds = time.perf_counter() - start
     steps = workload.steps(setting.batch_size)
-    seconds = min(seconds_per_step(ours, 1) for _ in range(TRIALS))
+    # Whole samples tell: a single step would count the cost of a call as its.
+    seconds = min(seconds_per_step(ours, steps) for _ in range(WARM_UPS))
     steps = max(1, min(steps, int(LONG_SAMPLE / seconds)))
     race = Race(workload, setting, {OURS: ours}, steps, output, first_seconds)
-    _warm_up(ours, steps)
     race.samples[OURS] = []
     return race
 

@@ -80,7 +80,8 @@ class Workload(ABC):
         """Steps of one sample.
 
         A call such as `Model.fit` costs something however few its steps
-        are, so all backends and all runs must do equally many.
+        are, so all backends and all runs must do equally many. Only where a
+        sample would take more than a second are there fewer.
         """
         return 16
 

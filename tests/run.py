@@ -15,8 +15,10 @@ from keras_multi.backend import threads
 
 # Starts processes on all backends itself.
 ACROSS = ("tests/portability", "tests/data", "tests/test_packaging.py")
-# Measures time and memory.
+# Measures time and memory, so nothing may run beside it.
 ALONE = ("tests/benchmarks", "tests/test_cli.py")
+# The same, on each backend.
+LIMITS = "tests/test_limits.py"
 
 
 def run(name: str, arguments: list[str], **environment: str) -> str:
@@ -44,7 +46,7 @@ def run(name: str, arguments: list[str], **environment: str) -> str:
 
 def main(backends: list[str]) -> int:
     """Gives the exit code: 0 if all passed."""
-    ignored = [f"--ignore={path}" for path in ACROSS + ALONE]
+    ignored = [f"--ignore={path}" for path in (*ACROSS, *ALONE, LIMITS)]
     jobs = [(f"tests on {b}", ignored, b) for b in backends]
     jobs.append(("tests across backends", list(ACROSS), backends[0]))
     workers = min(len(jobs), threads())
@@ -64,6 +66,9 @@ def main(backends: list[str]) -> int:
 
     with ThreadPoolExecutor(workers) as pool:
         results = list(pool.map(start, jobs))
+    results += [
+        run(f"limits on {b}", [LIMITS], KERAS_BACKEND=b) for b in backends
+    ]
     results.append(
         run("tests run alone", list(ALONE), KERAS_BACKEND=backends[0])
     )

@@ -99,10 +99,14 @@ def test_repeats_of_a_cell_are_pooled():
     second = outcome(key, [1.0], samples=(4.0, 4.0), native=(2.0, 2.0))
     first.found["limits"] = limits(3.0, [0.5])
     second.found["limits"] = limits(5.0, [0.2])
+    first.races[0] |= {"joules": 3.0, "memory": {"process": 7, "device": None}}
+    second.races[0] |= {"joules": 5.0, "memory": {"process": 9, "device": None}}
     (cell,) = judge(pooled([[first], [second]]))
     (measurement,) = cell.measurements
     assert measurement.timing.samples == [1.0, 2.0, 4.0, 4.0]
     assert measurement.native.timing.samples == [1.0, 1.0, 2.0, 2.0]
+    assert measurement.joules == 4.0
+    assert cell.peak_memory_bytes == 9
     assert cell.limits.operations_per_second == 5.0
     assert cell.limits.samples["copy"] == [0.5, 0.2]
     lost = outcome(key, [1.0], failure="killed")

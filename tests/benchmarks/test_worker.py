@@ -11,32 +11,34 @@ from benchmarks.workload import Contender, Setting, Workload
 
 
 class Sleeper(Contender):
-    """Takes a fixed time a step."""
+    """Takes a fixed time a step, and one a call."""
 
-    def __init__(self, seconds):
-        self.seconds = seconds
+    def __init__(self, seconds, call):
+        self.seconds, self.call = seconds, call
 
     def output(self):
         return np.zeros(1)
 
     def run(self, steps):
-        time.sleep(steps * self.seconds)
+        time.sleep(self.call + steps * self.seconds)
 
 
 class Work(Workload):
-    def __init__(self, seconds):
-        self.seconds = seconds
+    def __init__(self, seconds, call=0.0):
+        self.seconds, self.call = seconds, call
 
     def build(self, setting):
-        return Sleeper(self.seconds)
+        return Sleeper(self.seconds, self.call)
 
 
-@pytest.mark.parametrize(("seconds", "steps"), [(1e-5, 16), (0.02, 4), (1, 1)])
-def test_a_slow_step_gets_shorter_samples(monkeypatch, seconds, steps):
+@pytest.mark.parametrize(
+    ("seconds", "call", "steps"),
+    [(1e-5, 0, 16), (1e-5, 0.05, 16), (0.02, 0, 4), (0.1, 0, 1)],
+)
+def test_a_slow_step_gets_shorter_samples(monkeypatch, seconds, call, steps):
     monkeypatch.setattr(worker, "LONG_SAMPLE", 0.09)
-    monkeypatch.setattr(worker, "WARM_UPS", 0)
-    monkeypatch.setattr(worker, "TRIALS", 1)
-    race = worker.set_up_ours(Work(seconds), Setting(8, "float32", "xla"))
+    monkeypatch.setattr(worker, "WARM_UPS", 1)
+    race = worker.set_up_ours(Work(seconds, call), Setting(8, "float32", "xla"))
     assert race.steps == steps
 
 
@@ -48,13 +50,13 @@ def test_what_uses_all_the_time_gets_fewer_samples(tmp_path):
         precision="float32",
         mode="xla",
         target=1e-9,
-        budget=10.0,
+        budget=30.0,
         weights=tmp_path / "weights.npz",
     )
-    race = worker.Race(Work(1.0), None, {}, 1, np.zeros(1), 0.0, spent=11.0)
+    race = worker.Race(Work(1.0), None, {}, 1, np.zeros(1), 0.0, spent=31.0)
     race.samples["keras"] = [1.0, 2.0, 3.0, 4.0]
     assert not race.settled(job)
     race.samples["keras"].append(5.0)
     assert race.settled(job)
-    race.spent = 9.0
+    race.spent = 29.0
     assert not race.settled(job)

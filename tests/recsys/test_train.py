@@ -319,7 +319,8 @@ def test_the_command_line(tmp_path):
         [
             *("train", "--model", "dnn", "--data", "blender", "--json"),
             *("--backend", backend.name(), "--config", str(config)),
-            *("--set", "deep_units=[8, 4]", "--output", output),
+            *("--deep-units", "8,4", "--set", "dropout=0.1"),
+            *("--output", output),
         ],
     )
     assert result.exit_code == 0, result.exception
@@ -328,6 +329,8 @@ def test_the_command_line(tmp_path):
     assert report["data"] == "blender"
     assert report["backend"] == backend.name()
     assert report["epochs"] == 1
+    recipe = load_run(output).recipe
+    assert (recipe.deep_units, recipe.dropout) == ((8, 4), 0.1)
     assert report["test"]["rmse"] > 0
     result = run(app, ["evaluate", output, "--json"])
     assert json.loads(result.stdout)["test"] == pytest.approx(report["test"])
