@@ -13,12 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 from keras_multi.backend import threads
 
-# Starts processes on all backends itself.
-ACROSS = ("tests/portability", "tests/data", "tests/test_packaging.py")
 # Measures time and memory, so nothing may run beside it.
-ALONE = ("tests/benchmarks", "tests/test_cli.py")
+ALONE = ("tests/benchmarks/test_worker.py", "tests/test_cli.py")
 # The same, on each backend.
 LIMITS = "tests/test_limits.py"
+# Starts processes on all backends itself.
+ACROSS = {
+    "tests of the harness": ("tests/benchmarks",),
+    "tests across backends": (
+        "tests/portability",
+        "tests/data",
+        "tests/test_packaging.py",
+    ),
+}
 
 
 def run(name: str, arguments: list[str], **environment: str) -> str:
@@ -44,11 +51,19 @@ def run(name: str, arguments: list[str], **environment: str) -> str:
     return name if process.returncode else ""
 
 
+def ignoring(*paths: str) -> list[str]:
+    """Options with which pytest leaves out the paths."""
+    return [f"--ignore={path}" for path in paths]
+
+
 def main(backends: list[str]) -> int:
     """Gives the exit code: 0 if all passed."""
-    ignored = [f"--ignore={path}" for path in (*ACROSS, *ALONE, LIMITS)]
-    jobs = [(f"tests on {b}", ignored, b) for b in backends]
-    jobs.append(("tests across backends", list(ACROSS), backends[0]))
+    alone = ignoring(*ALONE, LIMITS)
+    own = ignoring(*(path for paths in ACROSS.values() for path in paths))
+    jobs = [(f"tests on {b}", [*alone, *own], b) for b in backends]
+    jobs += [
+        (name, [*paths, *alone], backends[0]) for name, paths in ACROSS.items()
+    ]
     workers = min(len(jobs), threads())
     # More threads than cores would make each of the processes slower.
     share = str(max(1, threads() // workers))

@@ -89,7 +89,7 @@ def test_a_model_that_differs_is_wrong(tmp_path):
 def test_faults_are_rows_and_the_rest_is_whole(user_file, tmp_path):
     result = bench(
         *models(user_file, "hangs", "aborts", "allocates", "two_inputs"),
-        "--backend", "jax", "--precision", "float32", "--time-limit", "30",
+        "--backend", "jax", "--precision", "float32", "--time-limit", "45",
         "--memory-limit", "2", "--budget", "0.1", "--json",
         "--output", tmp_path,
     )  # fmt: skip
