@@ -74,6 +74,20 @@ MODELS = {
         "recsys.retrieval.seeds:run_seeds",
         "recsys.retrieval.evaluate:evaluate",
     ),
+    "list-ranker": Entry(
+        "order of the items of a list",
+        "recsys.ranking.recipe:ListRecipe.of_data",
+        "recsys.ranking.train:train",
+        "recsys.ranking.train:train_seeds",
+        "recsys.ranking.evaluate:evaluate",
+    ),
+    "multi-task": Entry(
+        "retrieval and rating in one model",
+        "recsys.multi.recipe:MultiRecipe.of_data",
+        "recsys.multi.train:train",
+        "recsys.multi.train:train_seeds",
+        "recsys.multi.evaluate:evaluate",
+    ),
     "cold-items": _cold("retrieval of items without history"),
     "cold-users": _cold("retrieval for users without history"),
 }

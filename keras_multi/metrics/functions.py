@@ -62,16 +62,19 @@ def average_precision(ranked: Any, k: int) -> Any:
     return ops.sum(precision * top, axis=1) / total
 
 
-def ndcg(ranked: Any, k: int) -> Any:
-    """Discounted gain `(2^label - 1) / log2(1 + place)` over the best one.
+def ndcg(ranked: Any, k: int, gain: str = "exponential") -> Any:
+    """Discounted gain over the best one, with `1 / log2(1 + place)`.
 
-    Burges et al. 2005, "Learning to rank using gradient descent", section 6.
+    The gain is `2^label - 1` (Burges et al. 2005, "Learning to rank using
+    gradient descent", section 6), or the label if it is `"linear"`
+    (Järvelin and Kekäläinen 2002, "Cumulated gain-based evaluation of IR
+    techniques").
     """
-    gains = ops.power(2.0, ranked) - 1.0
+    gains = ranked if gain == "linear" else ops.power(2.0, ranked) - 1.0
     best = -ops.sort(-gains, axis=1)[:, :k]
     gains = gains[:, :k]
     places = ops.arange(1, gains.shape[1] + 1, dtype="float32")
     discounts = ops.log2(1.0 + places)
     highest = ops.sum(best / discounts, axis=1)
-    gain = ops.sum(gains / discounts, axis=1)
-    return gain / ops.where(highest > 0, highest, 1.0)
+    total = ops.sum(gains / discounts, axis=1)
+    return total / ops.where(highest > 0, highest, 1.0)

@@ -48,13 +48,18 @@ class _RankingMetric(keras.metrics.Mean):
         """
         scores, labels, valid = lists(y_true, y_pred)
         ranked = functions.by_score(scores, labels, valid)
-        values = type(self).function(ranked, self.k or ranked.shape[1])
+        values = self.measure(ranked, self.k or ranked.shape[1])
         weight = ops.max(functions.relevant(ranked), axis=1)
         if sample_weight is not None:
             weight = weight * ops.cast(sample_weight, weight.dtype)
         super().update_state(values, sample_weight=weight)
 
+    def measure(self, ranked: Any, k: int) -> Any:
+        """Measures lists of labels in the order of their scores."""
+        return type(self).function(ranked, k)
+
     def get_config(self) -> dict[str, Any]:
+        """Gives the arguments of the constructor."""
         return {"name": self.name, "dtype": self.dtype, "k": self.k}
 
 
@@ -122,7 +127,17 @@ class MeanAveragePrecision(_RankingMetric):
 
 @keras.saving.register_keras_serializable("keras_multi")
 class NDCG(_RankingMetric):
-    """Normalised discounted cumulative gain, with gains `2^label - 1`.
+    """Normalised discounted cumulative gain.
+
+    Args:
+        k: how many places count; all by default.
+        gain: `"exponential"` for gains `2^label - 1`, as TensorFlow Ranking
+            and LightGBM, or `"linear"` for the labels themselves, as
+            scikit-learn.
+        **kwargs: arguments of `keras.metrics.Metric`.
+
+    Raises:
+        ValueError: if `k` is below 1 or the gain is unknown.
 
     Example:
         >>> import numpy as np
@@ -131,5 +146,23 @@ class NDCG(_RankingMetric):
         1.0
     """
 
-    function = staticmethod(functions.ndcg)
     title = "ndcg"
+
+    def __init__(
+        self, k: int | None = None, gain: str = "exponential", **kwargs: Any
+    ) -> None:
+        if gain not in ("exponential", "linear"):
+            raise ValueError(
+                '`gain` must be "exponential" or "linear". '
+                f"Received: gain={gain!r}"
+            )
+        super().__init__(k, **kwargs)
+        self.gain = gain
+
+    def measure(self, ranked: Any, k: int) -> Any:
+        """Measures lists of labels in the order of their scores."""
+        return functions.ndcg(ranked, k, self.gain)
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the arguments of the constructor."""
+        return {**super().get_config(), "gain": self.gain}

@@ -17,6 +17,9 @@ def test_ndcg_equals_scikit_learn(k):
     ours = float(metrics.NDCG(k)(LABELS, SCORES))
     theirs = ndcg_score(2**LABELS - 1, SCORES, k=k)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    ours = float(metrics.NDCG(k, gain="linear")(LABELS, SCORES))
+    theirs = ndcg_score(LABELS, SCORES, k=k)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 def test_map_equals_scikit_learn():
@@ -58,6 +61,8 @@ def test_padding_and_lists_without_relevant_items_do_not_count():
         )
     with pytest.raises(ValueError, match="Received: k=0"):
         metrics.NDCG(0)
+    with pytest.raises(ValueError, match="Received: gain='log'"):
+        metrics.NDCG(gain="log")
 
 
 def test_equal_scores_rank_as_they_stand():
