@@ -30,15 +30,16 @@ class Plan(pydantic.BaseModel):
     """What to run. Make one with `make`, which checks it.
 
     Attributes:
-        suite: `"quick"` takes the default mode of each backend, `"full"`
-            all of them, more rounds and more time.
+        suite: `"quick"` takes the default mode of each backend and the
+            first batch size of each workload, `"full"` all of them, more
+            rounds and more time.
         workloads: names of workloads, or paths of workload files.
         models: users' models, each `FILE.py:FUNCTION`.
         backends: names of installed backends; the first is the reference.
         precisions: Keras dtype policies.
         modes: compilation modes, for the backends that have them; the
             suite's where empty.
-        batch_sizes: examples per step; each workload's own where empty.
+        batch_sizes: examples per step; the suite's where empty.
         matmul_precision: see `keras_multi.backend.set_matmul_precision`.
         affinity: cores that the cells may use; all where empty.
         target: wanted half width of the 95 % interval of a median, relative
