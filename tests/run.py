@@ -23,6 +23,7 @@ ACROSS = {
     "tests across backends": (
         "tests/portability",
         "tests/data",
+        "tests/layers/test_saving.py",
         "tests/recsys/serve/test_server.py",
         "tests/test_packaging.py",
     ),
