@@ -132,6 +132,7 @@ def fit(
         checkpoint_dir=checkpoint_dir,
         progress=progress,
         description=f"multi-task, seed {recipe.seed}",
+        settings=dataclasses.asdict(recipe),
     )
     return MultiRun(recipe, inputs, model), history
 
