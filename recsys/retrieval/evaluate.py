@@ -72,13 +72,28 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
         DataError: if the folder holds no finished run, a file in it is
             damaged, or the data cannot be fetched.
     """
+    return Run(*load_parts(directory, RetrievalRecipe))
+
+
+def load_parts(
+    directory: str | os.PathLike[str], kind: type[RetrievalRecipe]
+) -> tuple[Any, Inputs, Any]:
+    """Loads the recipe, the inputs and the model of a run.
+
+    Args:
+        directory: the output folder of the training.
+        kind: class of the recipe.
+
+    Raises:
+        DataError: as `load_run`.
+    """
     folder = Path(directory)
     read_json(folder / METRICS)  # Written last: the others are complete.
     try:
-        recipe = RetrievalRecipe.of_json(read_json(folder / RECIPE))
+        recipe = kind.of_json(read_json(folder / RECIPE))
     except UsageError as error:
         raise DataError(
-            f"{folder / RECIPE} does not hold a recipe of retrieval: {error}; "
+            f"{folder / RECIPE} does not hold a {kind.__name__}: {error}; "
             "train again"
         ) from error
     user = Features.load(folder / USER_FEATURES)
@@ -91,7 +106,7 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
             f"{folder / MODEL} cannot be loaded: {reason}; train again"
         ) from error
     split = load(recipe.data, recipe.protocol)
-    return Run(recipe, Inputs.of(user, item, recipe.windows, split), model)
+    return recipe, Inputs.of(user, item, recipe.windows, split), model
 
 
 def evaluate(directory: str | os.PathLike[str]) -> dict[str, Any]:
