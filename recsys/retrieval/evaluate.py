@@ -1,7 +1,6 @@
 """A finished run: loaded, and measured on its test rows."""
 
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from keras import ops
 from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
-from keras_multi.files import METRICS, RECIPE, read_json
+from keras_multi.files import METRICS, RECIPE, read_json, read_model
 from recsys.features import Features
 from recsys.retrieval.data import Split, load, seen_items
 from recsys.retrieval.inputs import Inputs
@@ -98,13 +97,7 @@ def load_parts(
         ) from error
     user = Features.load(folder / USER_FEATURES)
     item = Features.load(folder / ITEM_FEATURES)
-    try:
-        model = keras.saving.load_model(folder / MODEL, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise DataError(
-            f"{folder / MODEL} cannot be loaded: {reason}; train again"
-        ) from error
+    model = read_model(folder / MODEL)
     split = load(recipe.data, recipe.protocol)
     return recipe, Inputs.of(user, item, recipe.windows, split), model
 
