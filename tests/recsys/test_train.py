@@ -81,6 +81,7 @@ def test_a_run_is_saved_and_evaluates_to_the_same_figures(tmp_path):
     assert train(recipe(), tmp_path) == result
 
 
+@pytest.mark.slow
 def test_test_rows_play_no_part_in_training(tmp_path, monkeypatch):
     train(recipe(patience=1), tmp_path / "a")
     table = tiny("movielens-100k")
@@ -107,6 +108,7 @@ def test_validation_rows_are_kept_apart_from_training_rows():
     )
 
 
+@pytest.mark.slow
 def test_seeds_are_compared_with_the_dnn(tmp_path, monkeypatch):
     result = train_seeds(recipe(), 2, tmp_path)
     assert result["seeds"] == [42, 43]
@@ -166,6 +168,7 @@ def test_metrics_equal_scikit_learn():
     )
 
 
+@pytest.mark.slow
 def test_the_planted_cross_stands_out(tmp_path):
     train(
         recipe("blender", epochs=60, batch_size=16, learning_rate=0.1),
@@ -226,6 +229,7 @@ def test_strengths_of_embeddings_are_norms_of_blocks(projection_dim, structure):
         assert strengths[j, i] == pytest.approx(strengths[i, j])
 
 
+@pytest.mark.slow
 def test_a_dnn_has_no_crosses_to_draw(tmp_path):
     model = DCN((), 1, num_cross_layers=0)
     model({"dense": np.ones((1, 1), "float32")})
@@ -247,6 +251,7 @@ def test_unseen_categories_are_reported(capfd):
     )
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(DataError, match=r"metrics\.json.* finished"):
         evaluate(tmp_path)

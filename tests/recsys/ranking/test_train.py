@@ -53,6 +53,7 @@ def test_a_list_is_scored_like_its_rows(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "names"),
     [
@@ -88,6 +89,7 @@ def test_a_run_learns_and_is_saved(loss, names, tmp_path):
     assert again["test"] == pytest.approx(result["test"], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [0, 2])
 def test_test_rows_play_no_part_in_training(parts, tmp_path, monkeypatch):
     weights = []
@@ -129,6 +131,7 @@ def test_a_damaged_run_is_named(tmp_path):
         (tmp_path / name).write_bytes(content)
 
 
+@pytest.mark.slow
 def test_validation_sees_no_test_row(monkeypatch):
     figures = validate(TINY)
     assert set(figures) == {"ndcg_at_5", "linear_ndcg_at_5"}
@@ -138,6 +141,7 @@ def test_validation_sees_no_test_row(monkeypatch):
     assert validate(TINY) == figures
 
 
+@pytest.mark.slow
 def test_seeds_are_averaged_and_resumed(tmp_path):
     result = train_seeds(TINY, 2, tmp_path)
     values = [run["test"]["ndcg_at_5"] for run in result["runs"]]
@@ -156,6 +160,7 @@ def test_seeds_are_averaged_and_resumed(tmp_path):
     assert model.stat().st_mtime_ns > before
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_only_with_its_own_recipe(tmp_path, monkeypatch):
     expected = train(changed(loss="hinge"), tmp_path / "whole")
 
