@@ -134,6 +134,20 @@ def rows_that_train(
     return lookup(tf.convert_to_tensor(anchor.value))
 
 
+def stage(
+    gate: Any, fn: Callable[[], Any], shape: Sequence[Any], dtype: str
+) -> Any:
+    """Computes `fn()` apart where a graph may be compiled (see JAX's)."""
+    if tf.executing_eagerly():
+        return fn()
+    return tf.cond(gate, fn, lambda: tf.zeros(shape, dtype))
+
+
+def gather(x: Any, index: Any) -> Any:
+    """Gives `x[index]` for indices that are known to be in range."""
+    return tf.gather(x, index)
+
+
 def device_peak_memory() -> int | None:
     """Peak bytes allocated on the accelerator, None on a CPU."""
     if tf.config.list_physical_devices("GPU"):

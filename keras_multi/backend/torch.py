@@ -159,6 +159,19 @@ def rows_that_train(
     return rows
 
 
+def stage(
+    gate: Any, fn: Callable[[], Any], shape: Sequence[int], dtype: str
+) -> Any:
+    """Computes `fn()`; PyTorch merges no gathers."""
+    return fn()
+
+
+def gather(x: Any, index: Any) -> Any:
+    """Gives `x[index]` for indices that are known to be in range."""
+    rows = torch.index_select(x, 0, index.reshape(-1))
+    return rows.reshape(*index.shape, *x.shape[1:])
+
+
 def device_peak_memory() -> int | None:
     """Peak bytes allocated on the accelerator, None on a CPU."""
     if torch.cuda.is_available():
