@@ -13,9 +13,9 @@ from scipy import special, stats
 from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import METRICS, read_json
 from recsys import data
 from recsys.features import Features
-from recsys.files import METRICS, read_json
 from recsys.recipe import Recipe
 
 if TYPE_CHECKING:

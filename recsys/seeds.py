@@ -14,8 +14,8 @@ from scipy import stats
 
 from keras_multi import backend
 from keras_multi.errors import UsageError
+from keras_multi.files import METRICS, prepare_folder, read_json, write_json
 from recsys.evaluate import RECIPE
-from recsys.files import METRICS, prepare_folder, read_json, write_json
 from recsys.recipe import Recipe
 from recsys.train import train
 

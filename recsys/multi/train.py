@@ -10,7 +10,7 @@ from scipy import special
 
 from keras_multi import backend, training
 from keras_multi.data import Table
-from recsys.files import prepare_folder, replacing, write_json
+from keras_multi.files import prepare_folder, replacing, write_json
 from recsys.multi.evaluate import MultiRun, measure_run
 from recsys.multi.recipe import TASKS, MultiRecipe
 from recsys.multi_task import RETRIEVAL, MultiTaskRanker

@@ -11,11 +11,11 @@ from scipy import special
 
 from keras_multi import backend, losses, training
 from keras_multi.data import Table
+from keras_multi.files import METRICS, prepare_folder, replacing, write_json
 from recsys.columns import Buckets, Numeric, Vocabulary
 from recsys.dcn import DCN
 from recsys.evaluate import FEATURES, HISTORY, MODEL, RECIPE
 from recsys.features import Features
-from recsys.files import METRICS, prepare_folder, replacing, write_json
 from recsys.ranking.calibration import calibration, plot_calibration
 from recsys.ranking.evaluate import (
     ListRun,

@@ -13,16 +13,16 @@ import numpy as np
 from keras_multi import backend, training
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
-from recsys import data
-from recsys.evaluate import HISTORY, MODEL, RECIPE, metrics, predict
-from recsys.factors import FactorNetwork
-from recsys.files import (
+from keras_multi.files import (
     METRICS,
     prepare_folder,
     read_json,
     replacing,
     write_json,
 )
+from recsys import data
+from recsys.evaluate import HISTORY, MODEL, RECIPE, metrics, predict
+from recsys.factors import FactorNetwork
 from recsys.rating.inputs import RatingInputs
 from recsys.rating.recipe import RatingRecipe
 from recsys.seeds import repeat

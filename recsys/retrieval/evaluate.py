@@ -13,8 +13,8 @@ from keras import ops
 from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import read_json
 from recsys.features import Features
-from recsys.files import read_json
 from recsys.retrieval.data import Split, load, seen_items
 from recsys.retrieval.inputs import Inputs
 from recsys.retrieval.measure import measure
