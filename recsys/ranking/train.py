@@ -34,7 +34,6 @@ from recsys.ranking.evidence import (
 from recsys.ranking.list_ranker import ListRanker
 from recsys.ranking.lists import sample_lists
 from recsys.ranking.recipe import ListRecipe
-from recsys.seeds import repeat
 
 CALIBRATION = "calibration.png"
 LOSSES = {
@@ -115,8 +114,10 @@ def train_seeds(
     output_dir: str | os.PathLike[str],
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains a recipe with several seeds; see `recsys.seeds.repeat`."""
-    return repeat(train, recipe, count, output_dir, progress, ("loss",))
+    """Trains a recipe with several seeds: see `training.repeat`."""
+    return training.repeat(
+        train, recipe, count, output_dir, progress, ("loss",)
+    )
 
 
 def validate(recipe: ListRecipe, progress: bool = False) -> dict[str, float]:
