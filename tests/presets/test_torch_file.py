@@ -6,11 +6,10 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 
 from keras_multi.errors import DataError
 from keras_multi.presets import read_torch_file
-
-torch = pytest.importorskip("torch")
 
 
 def tensors():
