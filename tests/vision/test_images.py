@@ -72,7 +72,7 @@ def test_an_address_is_fetched(tmp_path, serve_file):
     Image.new("RGB", (5, 4), BLUE).save(tmp_path / "blue.png")
     url = serve_file(tmp_path)
     assert pixels(f"{url}/blue.png").shape == (4, 5, 3)
-    with pytest.raises(DataError, match=r"none\.png cannot be read: Not Found"):
+    with pytest.raises(DataError, match=r"none\.png cannot be read"):
         read_image(f"{url}/none.png")
 
 
@@ -134,5 +134,5 @@ def test_files_are_found(tmp_path):
     with pytest.raises(UsageError, match=r"no file or folder .*none\.png"):
         find_images([tmp_path / "none.png"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no image in the folder .*empty"):
+    with pytest.raises(UsageError, match="no image in the folder"):
         find_images([tmp_path / "empty"])
