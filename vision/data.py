@@ -61,7 +61,10 @@ class Split:
 
 
 def load(
-    data: str, size: int, corrupt: str = "refuse", validation: bool = False
+    data: str,
+    size: int,
+    skip_damaged: bool = False,
+    validation: bool = False,
 ) -> Split:
     """Loads images in the split that results are reported on.
 
@@ -74,8 +77,8 @@ def load(
             folder of images for each class.
         size: height and width of the images in pixels. Others are resized and
             cut to a square around the middle.
-        corrupt: whether to `"refuse"` or `"skip"` files of a folder that
-            are no images.
+        skip_damaged: whether to leave out files of a folder that are no
+            images, or to refuse them.
         validation: whether to keep images apart for early stopping.
 
     Returns:
@@ -101,7 +104,7 @@ def load(
         images, labels, names = (
             emoji.load(size)
             if data == "emoji"
-            else folder.load(data, size, corrupt)
+            else folder.load(data, size, skip_damaged)
         )
         whole = examples(images, labels, names)
         apart = stratified(whole.labels, TEST_SHARE)

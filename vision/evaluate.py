@@ -77,7 +77,7 @@ def evaluate(directory: str | os.PathLike[str]) -> dict[str, Any]:
     """
     run = load_run(directory)
     recipe = run.recipe
-    split = load(recipe.data, recipe.image_size, recipe.corrupt)
+    split = load(recipe.data, recipe.image_size, recipe.skip_damaged)
     if split.class_names != run.model.class_names:
         raise DataError(
             f"{recipe.data} now has other classes than the model, which knows "

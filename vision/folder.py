@@ -57,15 +57,15 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def load(
-    path: str | os.PathLike[str], size: int, corrupt: str = "refuse"
+    path: str | os.PathLike[str], size: int, skip_damaged: bool = False
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Reads all images of a folder into memory.
 
     Args:
         path: the folder. Its folders are the classes.
         size: height and width of the result; see `vision.images.prepare`.
-        corrupt: `"refuse"` or `"skip"` files that are no images. Those that
-            are skipped are named on stderr.
+        skip_damaged: whether to leave out files that are no images, and name
+            them on stderr, or to refuse them.
 
     Returns:
         Images, uint8 `(n, size, size, 3)`, labels `(n,)`, and the names of
@@ -73,8 +73,8 @@ def load(
 
     Raises:
         DataError: if there are fewer than two classes, a class has no images,
-            or a file is no image and `corrupt` is `"refuse"`. The message
-            names the files.
+            or a file is no image and is not skipped. The message names
+            the files.
     """
     folders = class_folders(path)
     images: list[np.ndarray] = []
@@ -96,18 +96,18 @@ def load(
                 f"the first one: {damaged[-1]}"
             )
     if damaged:
-        _report(damaged, corrupt)
+        _report(damaged, skip_damaged)
     names = tuple(folder.name for folder in folders)
     return np.stack(images), np.array(labels, np.int32), names
 
 
-def _report(damaged: list[str], corrupt: str) -> None:
+def _report(damaged: list[str], skip: bool) -> None:
     named = "; ".join(damaged[:MOST_NAMED])
     if (more := len(damaged) - MOST_NAMED) > 0:
         named += f"; and {more:,} more"
-    if corrupt == "refuse":
+    if not skip:
         raise DataError(
             f"{len(damaged):,} files are no images: {named}; take them away, "
-            "or skip them with --corrupt skip"
+            "or leave them out with --skip-damaged"
         )
     print(f"skipped {len(damaged):,} files: {named}", file=sys.stderr)

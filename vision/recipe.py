@@ -8,7 +8,6 @@ from keras_multi.backend import PRECISIONS
 from keras_multi.errors import UsageError
 from keras_multi.fields import checked, choose, require
 
-DATA = ("mnist-5k", "cifar10", "emoji")
 OPTIMIZERS = ("sgd", "adamw")
 # In the order in which they are carried out.
 AUGMENTATIONS = ("crop", "flip", "randaugment", "erasing", "mixup", "cutmix")
@@ -23,8 +22,8 @@ class Recipe:
     Attributes:
         data: name of a data set, or a folder with one folder of images for
             each class.
-        corrupt: what to do with files of such a folder that are no images:
-            `"refuse"`, or `"skip"` and say so.
+        skip_damaged: whether to leave out files of such a folder that are no
+            images, and say so, or to refuse them.
         model: `"resnet"`, or the name of a preset.
         pretrained: whether to start from the trained weights of the preset.
         frozen_epochs: epochs at the start in which only the head of a
@@ -56,7 +55,7 @@ class Recipe:
     """
 
     data: str
-    corrupt: str
+    skip_damaged: bool
     model: str
     pretrained: bool
     frozen_epochs: int
@@ -81,7 +80,6 @@ class Recipe:
     seed: int
 
     def __post_init__(self) -> None:
-        choose("corrupt", self.corrupt, ("refuse", "skip"))
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("precision", self.precision, PRECISIONS)
         check_augmentations(self.augment)
@@ -115,7 +113,7 @@ class Recipe:
 
     @classmethod
     def of(cls, data: str, **changes: Any) -> "Recipe":
-        """Takes the defaults of a data set, with some changes.
+        """Takes the defaults of a data set and model, with some changes.
 
         Args:
             data: name of the data set, or a folder.
@@ -132,7 +130,14 @@ class Recipe:
             >>> Recipe.of("mnist-5k", epochs=3).epochs
             3
         """
-        fields = {**COMMON, **DEFAULTS.get(data, FOLDER)}
+        chosen = DEFAULTS.get(data, FOLDER)
+        scratch = changes.get("model", chosen["model"]) == SCRATCH["model"]
+        fields = {**COMMON, **(SCRATCH if scratch else FINE_TUNING)}
+        if scratch == (chosen["model"] == SCRATCH["model"]):
+            fields |= chosen
+        fields["image_size"] = chosen["image_size"]
+        if not changes.get("pretrained", fields["pretrained"]):
+            fields |= {"frozen_epochs": 0, "first_layer_rate": 1.0}
         return cls(**checked(cls, {**fields, "data": data, **changes}))
 
 
@@ -166,16 +171,11 @@ def check_augmentations(names: Sequence[str]) -> None:
         )
 
 
-# What holds for all data sets.
+# What holds for all data sets and models.
 COMMON: dict[str, Any] = {
-    "corrupt": "refuse",
-    "model": "resnet",
-    "pretrained": False,
-    "frozen_epochs": 0,
-    "first_layer_rate": 1.0,
+    "skip_damaged": False,
     "depths": (1, 1, 1),
     "widths": (32, 64, 128),
-    "optimizer": "sgd",
     "momentum": 0.9,
     "dropout": 0.2,
     "label_smoothing": 0.1,
@@ -185,27 +185,18 @@ COMMON: dict[str, Any] = {
     "precision": "float32",
     "seed": 42,
 }
-
-# What was chosen per data set, on images kept apart from the training images.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "mnist-5k": {
-        "image_size": 28,
-        "augment": ("crop", "rand-m4-n2"),
-        "epochs": 20,
-        "batch_size": 100,
-        "learning_rate": 0.1,
-        "weight_decay": 5e-4,
-        "warmup_epochs": 2,
-    },
-    "cifar10": {
-        "image_size": 32,
-        "augment": ("crop", "flip", "randaugment", "cutmix"),
-        "epochs": 50,
-        "batch_size": 125,
-        "learning_rate": 0.1,
-        "weight_decay": 5e-4,
-        "warmup_epochs": 5,
-    },
+SCRATCH: dict[str, Any] = {
+    "model": "resnet",
+    "pretrained": False,
+    "frozen_epochs": 0,
+    "first_layer_rate": 1.0,
+    "augment": ("crop", "flip", "randaugment", "cutmix"),
+    "epochs": 50,
+    "batch_size": 125,
+    "optimizer": "sgd",
+    "learning_rate": 0.1,
+    "weight_decay": 5e-4,
+    "warmup_epochs": 2,
 }
 FINE_TUNING: dict[str, Any] = {
     "model": "efficientnet_lite0_imagenet",
@@ -220,6 +211,16 @@ FINE_TUNING: dict[str, Any] = {
     "weight_decay": 0.02,
     "warmup_epochs": 1,
 }
-DEFAULTS["emoji"] = {**FINE_TUNING, "image_size": 96}
-# A folder of one's own.
-FOLDER: dict[str, Any] = {**FINE_TUNING, "image_size": 224}
+# The model of each data set, and what differs from the above.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "mnist-5k": {
+        "model": SCRATCH["model"],
+        "image_size": 28,
+        "augment": ("crop", "rand-m5-n2"),
+        "epochs": 20,
+        "batch_size": 100,
+    },
+    "cifar10": {"model": SCRATCH["model"], "image_size": 32},
+    "emoji": {"model": FINE_TUNING["model"], "image_size": 96},
+}
+FOLDER: dict[str, Any] = {"model": FINE_TUNING["model"], "image_size": 224}

@@ -62,7 +62,7 @@ def train(
     split = load(
         recipe.data,
         recipe.image_size,
-        recipe.corrupt,
+        recipe.skip_damaged,
         validation=recipe.patience is not None,
     )
     model = build(recipe, split.class_names)
