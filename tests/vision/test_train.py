@@ -159,7 +159,15 @@ def test_fine_tuning_trains_the_head_first(data, tmp_path, monkeypatch):
 
 
 def test_early_stopping_keeps_images_apart(data, tmp_path):
-    wanted = recipe(data, patience=1, augment=(), learning_rate=1e-6, epochs=6)
+    wanted = recipe(
+        data,
+        patience=1,
+        augment=(),
+        learning_rate=1e-6,
+        epochs=6,
+        batch_size=14,
+        precision="mixed_bfloat16",
+    )
     result = train(wanted, tmp_path)
     assert result["stopped_early"]
     assert result["images"] == {"train": 28, "validation": 4, "test": 8}
