@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from vision import train_cli
+
 app = typer.Typer(
-    help="Images: classify, explain.",
+    help="Images: train, evaluate, classify, augment, explain.",
     no_args_is_help=True,
 )
 
@@ -34,7 +36,7 @@ Json = Annotated[
 
 @app.callback()
 def vision() -> None:
-    """Images: classify, explain."""
+    """Images: train, evaluate, classify, augment, explain."""
 
 
 @app.command()
@@ -106,6 +108,9 @@ def explain(
     typer.echo(
         f"{result['class']} ({result['probability']:.1%}): {result['output']}"
     )
+
+
+train_cli.add_commands(app)
 
 
 def _select(name: str | None) -> None:
