@@ -10,7 +10,7 @@ import typer
 from vision import train_cli
 
 app = typer.Typer(
-    help="Images: train, evaluate, classify, augment, explain.",
+    help="Images: train, evaluate, classify, augment, explain, export.",
     no_args_is_help=True,
 )
 
@@ -36,7 +36,7 @@ Json = Annotated[
 
 @app.callback()
 def vision() -> None:
-    """Images: train, evaluate, classify, augment, explain."""
+    """Images: train, evaluate, classify, augment, explain, export."""
 
 
 @app.command()
@@ -108,6 +108,24 @@ def explain(
     typer.echo(
         f"{result['class']} ({result['probability']:.1%}): {result['output']}"
     )
+
+
+@app.command()
+def export(
+    output: Annotated[
+        Path, typer.Argument(help="File, or folder of a SavedModel, to write.")
+    ],
+    preset: Preset = PRESET,
+    format: Annotated[str, typer.Option(help="onnx or saved_model.")] = "onnx",
+    backend: Backend = None,
+    as_json: Json = False,
+) -> None:
+    """Write a classifier for other runtimes, and check it."""
+    _select(backend)
+    from vision.export import export as write
+
+    result = write(output, preset, format)
+    typer.echo(json.dumps(result, indent=None if as_json else 2))
 
 
 train_cli.add_commands(app)

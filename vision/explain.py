@@ -50,8 +50,13 @@ def grad_cam(
             f"`classes` must lie in [0, {model.num_classes}). "
             f"Received: classes={classes.tolist()}"
         )
-    features = model.backbone(ops.convert_to_tensor(images), training=False)
-    features = ops.convert_to_numpy(ops.cast(features, "float32"))
+    features = model.backbone.predict_on_batch(images)
+    return _map(model, np.asarray(features, "float32"), classes)
+
+
+def _map(
+    model: Classifier, features: np.ndarray, classes: np.ndarray
+) -> np.ndarray:
     kernel = ops.convert_to_numpy(model.head.kernel)  # (F, classes)
     places = features.shape[1] * features.shape[2]
     weights = kernel[:, classes] / places  # (F, B)
@@ -87,10 +92,11 @@ def explain(
     model = Classifier.from_preset(preset)
     size, channels = model.image_size, model.input_shape[-1]
     pixels = prepare(picture, size, channels)[None].astype("float32")
-    logits = model(ops.convert_to_tensor(pixels), training=False)
+    features = np.asarray(model.backbone.predict_on_batch(pixels), "float32")
+    logits = model.head(ops.mean(features, axis=(1, 2)))
     probabilities = ops.convert_to_numpy(ops.softmax(logits))[0]
     index = _index(model, class_name, int(probabilities.argmax()))
-    heat = grad_cam(model, pixels, np.array([index]))[0]
+    heat = _map(model, features, np.array([index]))[0]
     seen = picture.crop(tuple(round(x) for x in middle(picture)))
     try:
         overlay(seen, heat).save(output, format="PNG")

