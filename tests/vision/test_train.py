@@ -80,6 +80,11 @@ def test_a_run_is_saved_and_evaluates_to_the_same_figures(data, finished):
     assert run.model.image_size == 8
 
 
+@pytest.fixture(scope="module")
+def classifier(data):
+    return build(recipe(data), ("bright", "dark"))
+
+
 class KilledError(Exception):
     """In place of a signal."""
 
@@ -183,7 +188,7 @@ def steps_of(optimizer, weights, gradients):
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_the_optimizer_follows_the_papers(data, accumulation):
+def test_the_optimizer_follows_the_papers(data, classifier, accumulation):
     """Against a loop in NumPy: rate, Nesterov momentum, decay and average."""
     wanted = recipe(
         data,
@@ -193,8 +198,7 @@ def test_the_optimizer_follows_the_papers(data, accumulation):
         ema=0.9,
         accumulation=accumulation,
     )
-    model = build(wanted, ("bright", "dark"))
-    optimizer = make_optimizer(wanted, model, images=35, epochs=3)
+    optimizer = make_optimizer(wanted, classifier, images=35, epochs=3)
     rng = np.random.default_rng(0)
     weights = [
         rng.normal(size=shape).astype("float32") for shape in ((3, 2), (2,))
@@ -235,13 +239,12 @@ def test_the_optimizer_follows_the_papers(data, accumulation):
         )
 
 
-def test_norms_and_biases_do_not_decay(data):
+def test_norms_and_biases_do_not_decay(data, classifier):
     wanted = recipe(data, optimizer="adamw", weight_decay=0.5)
-    model = build(wanted, ("bright", "dark"))
-    optimizer = make_optimizer(wanted, model, images=32, epochs=3)
+    optimizer = make_optimizer(wanted, classifier, images=32, epochs=3)
     decays = {
         v.path.split("/")[-1]
-        for v in model.trainable_variables
+        for v in classifier.trainable_variables
         if optimizer._use_weight_decay(v)
     }
     assert decays == {"kernel"}
