@@ -26,7 +26,10 @@ def batches(batch_size: int, side: int = 64) -> list[Batch]:
     images += rng.uniform(0, 75, images.shape)
     labels = rng.integers(0, NUM_CLASSES, (BATCHES, batch_size))
     return [
-        {"images": i.astype("uint8"), "labels": np.eye(NUM_CLASSES)[n]}
+        {
+            "images": i.astype("uint8"),
+            "labels": np.eye(NUM_CLASSES, dtype="float32")[n],
+        }
         for i, n in zip(images, labels.astype("int32"), strict=True)
     ]
 

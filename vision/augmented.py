@@ -23,6 +23,8 @@ class Augmented(keras.Model):
             logits `(batch, num_classes)`.
         augment: layer on a dictionary of `"images"` and `"labels"`.
         num_classes: number of classes.
+        **kwargs: arguments of `keras.Model`. Loss scaling follows its
+            `dtype`, so give it that of the backbone.
 
     Call arguments:
         inputs: dictionary of `"images"`, uint8 `(batch, height, width,
@@ -46,9 +48,13 @@ class Augmented(keras.Model):
     """
 
     def __init__(
-        self, classifier: keras.Model, augment: BatchLayer, num_classes: int
+        self,
+        classifier: keras.Model,
+        augment: BatchLayer,
+        num_classes: int,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**kwargs)
         self.classifier = classifier
         self.augment = augment
         self.num_classes = num_classes

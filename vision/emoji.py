@@ -148,6 +148,6 @@ def draw(character: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
     """Draws a character on white, uint8 `(CANVAS, CANVAS, 3)`."""
     image = Image.new("RGB", (CANVAS, CANVAS), "white")
     ImageDraw.Draw(image).text(
-        (0, 4), character, font=font, embedded_color=True
+        (0, 4), character, "black", font, embedded_color=True
     )
     return np.asarray(image)

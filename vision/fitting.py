@@ -42,7 +42,7 @@ def fit(
     """
     classes = len(split.class_names)
     augment = pipeline(recipe.augment, recipe.image_size, classes, recipe.seed)
-    augmented = Augmented(model, augment, classes)
+    augmented = Augmented(model, augment, classes, dtype=recipe.precision)
     frozen = recipe.frozen_epochs if recipe.pretrained else 0
     histories = []
     if frozen:

