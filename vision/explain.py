@@ -97,7 +97,8 @@ def explain(
     probabilities = ops.convert_to_numpy(ops.softmax(logits))[0]
     index = _index(model, class_name, int(probabilities.argmax()))
     heat = _map(model, features, np.array([index]))[0]
-    seen = picture.crop(tuple(round(x) for x in middle(picture)))
+    left, top, right, bottom = map(round, middle(picture))
+    seen = picture.crop((left, top, right, bottom))
     try:
         overlay(seen, heat).save(output, format="PNG")
     except OSError as error:
@@ -128,10 +129,12 @@ def overlay(image: Image.Image, heat: np.ndarray) -> Image.Image:
     from matplotlib import colormaps
 
     share = heat / (heat.max() or 1.0)
-    smooth = Image.fromarray(share.astype("float32")).resize(
-        image.size, Image.Resampling.BICUBIC
+    smooth = np.asarray(
+        Image.fromarray(share.astype("float32")).resize(
+            image.size, Image.Resampling.BICUBIC
+        )
     )
-    colours = colormaps[COLOURS](np.clip(smooth, 0, 1), bytes=True)[..., :3]
+    colours = colormaps[COLOURS](smooth.clip(0, 1), bytes=True)[..., :3]
     return Image.blend(image, Image.fromarray(colours), OPACITY)
 
 

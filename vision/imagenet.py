@@ -18,7 +18,8 @@ NAMES = FileSet(
     sources=(
         Wheel(
             requirement="keras-hub==0.32.0",
-            sha256="",
+            sha256="c0a07ed19b894f5588188afd84165926"
+            "3eb6d3732e21188c82e3e7d3b6de4268",
             members=("keras_hub/src/utils/imagenet/imagenet_utils.py",),
         ),
     ),

@@ -20,6 +20,8 @@ class _LayerRates:
     therefore to scale its learning rate.
     """
 
+    _trainable_variables: list[Any]
+
     def __init__(
         self,
         *args: Any,

