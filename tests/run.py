@@ -23,6 +23,8 @@ ACROSS = {
     "tests across backends": (
         "tests/portability",
         "tests/data",
+        "tests/layers/test_saving.py",
+        "tests/recsys/serve/test_server.py",
         "tests/test_packaging.py",
     ),
 }
@@ -60,7 +62,16 @@ def main(backends: list[str]) -> int:
     """Gives the exit code: 0 if all passed."""
     alone = ignoring(*ALONE, LIMITS)
     own = ignoring(*(path for paths in ACROSS.values() for path in paths))
-    jobs = [(f"tests on {b}", [*alone, *own], b) for b in backends]
+    # In parts, so that the cores are busy to the end.
+    parts = {
+        "recommenders": ["tests/recsys"],
+        "tests": ["--ignore=tests/recsys"],
+    }
+    jobs = [
+        (f"{name} on {b}", [*part, *alone, *own], b)
+        for name, part in parts.items()
+        for b in backends
+    ]
     jobs += [
         (name, [*paths, *alone], backends[0]) for name, paths in ACROSS.items()
     ]
