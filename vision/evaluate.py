@@ -78,10 +78,11 @@ def evaluate(directory: str | os.PathLike[str]) -> dict[str, Any]:
     run = load_run(directory)
     recipe = run.recipe
     split = load(recipe.data, recipe.image_size, recipe.skip_damaged)
-    if split.class_names != run.model.class_names:
+    known = run.model.class_names or ()
+    if split.class_names != known:
         raise DataError(
             f"{recipe.data} now has other classes than the model, which knows "
-            f"{', '.join(run.model.class_names)}; train again"
+            f"{', '.join(known)}; train again"
         )
     logits = predict(run.model, split.test, recipe.batch_size)
     return {
