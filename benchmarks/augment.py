@@ -65,7 +65,8 @@ class LayerContender(Contender):
 
     def _stateless(self, layer: keras.layers.Layer, mode: str) -> Any:
         def call(state: list[Any], batch: Any) -> Any:
-            return layer.stateless_call([], state, batch, training=True)
+            # Some layers change the dictionary that they are given.
+            return layer.stateless_call([], state, dict(batch), training=True)
 
         return backend.jit(call, mode)
 
@@ -109,7 +110,7 @@ class KerasCVContender(LayerContender):
 
     def _stateless(self, layer: keras.layers.Layer, mode: str) -> Any:
         def call(state: list[Any], batch: Any) -> Any:
-            return layer(batch), state
+            return layer(dict(batch)), state
 
         return backend.jit(call, mode) if mode == "graph" else call
 
