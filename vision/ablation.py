@@ -11,7 +11,7 @@ from keras_multi.files import METRICS, prepare_folder, write_json
 from vision.recipe import Recipe
 from vision.train import train_seeds
 
-RAND_AUGMENT = "rand-m5-n2"
+RAND_AUGMENT = "rand-m9-n2"
 SETTINGS: dict[str, tuple[str, ...]] = {
     "none": (),
     "CutMix": ("cutmix",),
