@@ -318,6 +318,7 @@ def test_an_ablation_trains_each_setting(data, tmp_path, monkeypatch):
         }
 
     monkeypatch.setattr(ablation, "train_seeds", fake)
+    monkeypatch.chdir(tmp_path)
     arguments = ["ablation", "--data", data, "--seeds", "2", "--json"]
     arguments += ["--output", str(tmp_path)]
     outcome = CliRunner().invoke(app, arguments)
