@@ -10,10 +10,8 @@ from benchmarks.workload import Setting
 from keras_multi import backend
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param("rand_augment", marks=pytest.mark.slow), "cutmix_mixup"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rand_augment", "cutmix_mixup"])
 def test_peers_agree_with_ours(name):
     work = workload.load(name)
     setting = Setting(4, "float32", backend.modes()[-1])

@@ -62,6 +62,7 @@ def test_outside_of_training_the_whole_image_is_resized():
         assert np.abs(np.asarray(theirs).astype(int) - ours).max() <= 1
 
 
+@pytest.mark.slow
 def test_small_images_are_enlarged():
     images = np.full((2, 1, 3, 3), 9, "uint8")
     found = ops.convert_to_numpy(RandomResizedCrop(8, 8)(images))

@@ -43,6 +43,7 @@ def test_holds_what_every_augmentation_holds(name, tmp_path):
     check_augmentation(MAKERS[name], tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     # The others have the code of RandAugment.
