@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import keras
 from jax.extend import core
 
@@ -136,6 +137,36 @@ def _check_single(variable: Any, table: Any, trains: bool) -> None:
             f"step; join the ids. Received: a second lookup in {variable.path}"
         )
     variable.looked_up = weakref.ref(table), trains
+
+
+def stage(
+    gate: Any, fn: Callable[[], Any], shape: Sequence[int], dtype: str
+) -> Any:
+    """Computes `fn()` as a loop of its own.
+
+    XLA on a CPU merges a gather into whatever reads its result, and computes
+    it anew for each reader, also through an optimization barrier. It keeps
+    apart what depends on a condition.
+
+    Args:
+        gate: a scalar that is true, and that XLA cannot know to be.
+        fn: gives a tensor.
+        shape: of the tensor.
+        dtype: of the tensor.
+    """
+    if not isinstance(gate, jax.core.Tracer):
+        return fn()
+    return jax.lax.cond(gate, fn, lambda: jnp.zeros(shape, dtype))
+
+
+def uniform(shape: Sequence[Any], seed: Any) -> Any:
+    """Draws float32 from [0, 1)."""
+    return keras.random.uniform(shape, dtype="float32", seed=seed)
+
+
+def gather(x: Any, index: Any) -> Any:
+    """Gives `x[index]` for indices that are known to be in range."""
+    return x.at[index].get(mode="promise_in_bounds")
 
 
 def device_peak_memory() -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+import keras
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
@@ -170,6 +171,24 @@ def rows_that_train(
         return torch.index_select(values[0], 0, ids)
     rows: Any = _RowsThatTrain.apply(anchor.value, values, ids, changes)
     return rows
+
+
+def stage(
+    gate: Any, fn: Callable[[], Any], shape: Sequence[int], dtype: str
+) -> Any:
+    """Computes `fn()`; PyTorch merges no gathers."""
+    return fn()
+
+
+def uniform(shape: Sequence[Any], seed: Any) -> Any:
+    """Draws float32 from [0, 1)."""
+    return keras.random.uniform(shape, dtype="float32", seed=seed)
+
+
+def gather(x: Any, index: Any) -> Any:
+    """Gives `x[index]` for indices that are known to be in range."""
+    rows = torch.index_select(x, 0, index.reshape(-1))
+    return rows.reshape(*index.shape, *x.shape[1:])
 
 
 def device_peak_memory() -> int | None:

@@ -4,6 +4,19 @@ from keras_multi import backend
 
 backend.require()
 
+from keras_multi.layers.augmentation import (  # noqa: E402
+    ColorJitter,
+    CutMix,
+    CutMixOrMixUp,
+    MixUp,
+    Normalize,
+    Pipeline,
+    RandAugment,
+    RandomErasing,
+    RandomFlip,
+    RandomResizedCrop,
+    TrivialAugment,
+)
 from keras_multi.layers.dot_interaction import DotInteraction  # noqa: E402
 from keras_multi.layers.embedding import Embedding  # noqa: E402
 from keras_multi.layers.embedding_bag import EmbeddingBag  # noqa: E402
@@ -24,12 +37,23 @@ from keras_multi.layers.uncertainty_weights import (  # noqa: E402
 
 __all__ = [
     "MLP",
+    "ColorJitter",
     "CrossNetwork",
+    "CutMix",
+    "CutMixOrMixUp",
     "DotInteraction",
     "Embedding",
     "EmbeddingBag",
     "FeatureCross",
+    "MixUp",
     "MultiGateMixtureOfExperts",
+    "Normalize",
+    "Pipeline",
+    "RandAugment",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomResizedCrop",
     "SparseEmbedding",
+    "TrivialAugment",
     "UncertaintyWeights",
 ]

@@ -1,0 +1,199 @@
+"""The fourteen operations of RandAugment on a batch, each image its own."""
+
+from collections.abc import Sequence
+from functools import partial
+from math import radians
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from keras_multi.layers.augmentation import affine, deal, pointwise
+from keras_multi.layers.augmentation.enhance import enhance
+from keras_multi.layers.augmentation.equalize import equalize
+from keras_multi.layers.augmentation.warp import stage, warp_colors
+
+ENHANCEMENTS = ("brightness", "contrast", "color", "sharpness")
+MOVES = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
+
+# Those that are computed together stand side by side.
+NAMES = (
+    *("identity", "auto_contrast", "posterize", "solarize"),
+    *("brightness", "contrast"),
+    "equalize",
+    *("color", "sharpness"),
+    *MOVES,
+)
+ID = {name: number for number, name in enumerate(NAMES)}
+SIGNED = (*ENHANCEMENTS, *MOVES)
+
+
+class Ranges(NamedTuple):
+    """Amounts at full strength.
+
+    Attributes:
+        posterize: bits that are dropped.
+        enhance: change of the factor of brightness, contrast, color or
+            sharpness, which is 1 in the original.
+        rotate: degrees.
+        shear: pixels to the side for each pixel.
+        translate: share of the side.
+        translate_pixels: pixels, on top of that.
+    """
+
+    posterize: float = 4.0
+    enhance: float = 0.9
+    rotate: float = 30.0
+    shear: float = 0.3
+    translate: float = 0.45
+    translate_pixels: float = 0.0
+
+    def amounts(self, height: int, width: int) -> list[float]:
+        """One for each of `NAMES`: pixels, radians, levels, and so on."""
+        by_name = {
+            "posterize": self.posterize,
+            "solarize": 256.0,
+            **dict.fromkeys(ENHANCEMENTS, self.enhance),
+            "rotate": radians(self.rotate),
+            "shear_x": self.shear,
+            "shear_y": self.shear,
+            "translate_x": self.translate * width + self.translate_pixels,
+            "translate_y": self.translate * height + self.translate_pixels,
+        }
+        return [by_name.get(name, 0.0) for name in NAMES]
+
+
+class Chosen(NamedTuple):
+    """Operations and their amounts.
+
+    Attributes:
+        ids: numbers in `NAMES`, int32 `(batch,)`.
+        amounts: float32 `(batch,)`.
+    """
+
+    ids: Any
+    amounts: Any
+
+    def at(self, part: Any) -> "Chosen":
+        """Those of some places."""
+        return Chosen(self.ids[part], self.amounts[part])
+
+    def amount(self, name: str) -> Any:
+        """The amount where the operation is this one, otherwise 0."""
+        return ops.where(self.ids == ID[name], self.amounts, 0.0)
+
+
+def choose(
+    operations: Any, strength: Any, negative: Any, amounts: Sequence[float]
+) -> Chosen:
+    """Gives each operation its amount.
+
+    Args:
+        operations: numbers in `NAMES`, int32 `(batch,)`.
+        strength: share of the full amount, `(batch,)`.
+        negative: bool `(batch,)`, whether an operation that has two
+            directions goes the other way.
+        amounts: at full strength, one for each of `NAMES`.
+    """
+    full = ops.convert_to_tensor(list(amounts), "float32")
+    signed = ops.convert_to_tensor([float(n in SIGNED) for n in NAMES])
+    turn = 2.0 * ops.cast(negative, "float32")
+    sign = 1.0 - turn * ops.take(signed, operations, axis=0)
+    amount = ops.take(full, operations, axis=0) * strength * sign
+    return Chosen(operations, amount)
+
+
+def run(
+    images: Any,
+    dealt: deal.Deal,
+    chosen: Chosen,
+    interpolation: str,
+    fill: int,
+    gate: Any,
+) -> Any:
+    """Carries out one operation on each image.
+
+    Args:
+        images: uint8 `(batch, height, width, 3)`.
+        dealt: who undergoes what, of `len(NAMES)` operations.
+        chosen: at each place the operation dealt to it, or `"identity"`.
+        interpolation: `"nearest"` or `"bilinear"`, of the moves.
+        fill: gray level where a moved image has no pixel.
+        gate: a scalar that is true, see `keras_multi.backend.jax.stage`.
+
+    Returns:
+        uint8 `(batch, height, width, 3)`.
+    """
+
+    def point(x: Any, places: slice) -> Any:
+        return _point(x, chosen.at(places))
+
+    def equal(x: Any, places: slice) -> Any:
+        return equalize(x, chosen.ids[places] == ID["equalize"], gate)
+
+    def enhanced(x: Any, places: slice) -> Any:
+        here = chosen.at(places)
+        return enhance(x, here.amount("color"), here.amount("sharpness"))
+
+    def moved(x: Any, places: slice) -> Any:
+        maps = move_maps(chosen.at(places), *x.shape[1:3])
+        return warp_colors(x, maps, interpolation, fill, gate)
+
+    cuts = [ID[name] for name in ("equalize", "color", "rotate")]
+    bounds = [0, *cuts, len(NAMES)]
+    groups = [
+        deal.Group((first, after), compute)
+        for first, after, compute in zip(
+            bounds[:-1],
+            bounds[1:],
+            (point, equal, enhanced, moved),
+            strict=True,
+        )
+    ]
+    return deal.run(images, dealt, groups, partial(stage, gate, dtype="uint8"))
+
+
+def move_maps(chosen: Chosen, height: int, width: int) -> Any:
+    """Affine maps `(batch, 6)`, the identity where nothing moves.
+
+    Rotation is about the center, shear about the first row or column.
+    """
+    angle = chosen.amount("rotate")
+    cosine, sine = ops.cos(angle), ops.sin(angle)
+    rotation = affine.around_center(
+        cosine, -sine, sine, cosine, height=height, width=width
+    )
+    zero = ops.zeros_like(angle)
+    others = affine.compose(
+        zero,
+        chosen.amount("shear_x"),
+        chosen.amount("translate_x"),
+        chosen.amount("shear_y"),
+        zero,
+        chosen.amount("translate_y"),
+    )
+    return rotation + others
+
+
+def _point(images: Any, chosen: Chosen) -> Any:
+    """Operations on single values; each leaves other images as they are."""
+    height, width, channels = images.shape[1:]
+    lines = ops.reshape(images, (-1, height, width * channels))
+    threshold = 256 - _round(chosen.amount("solarize"))
+    lines = pointwise.solarize(lines, threshold)
+    lines = pointwise.posterize(lines, _round(chosen.amount("posterize")))
+    x = ops.cast(lines, "float32")
+    stretch, shift = pointwise.stretch(x)
+    automatic = (chosen.ids == ID["auto_contrast"])[:, None]
+    brightness = 1.0 + chosen.amount("brightness")
+    contrast = 1.0 + chosen.amount("contrast")
+    offset = pointwise.mean_gray(x) * (1.0 - contrast)
+    x = pointwise.scale(
+        x,
+        ops.where(automatic, stretch, (brightness * contrast)[:, None]),
+        ops.where(automatic, shift, offset[:, None]),
+    )
+    return ops.reshape(pointwise.to_bytes(x), (-1, height, width, channels))
+
+
+def _round(amount: Any) -> Any:
+    return ops.cast(ops.floor(amount + 0.5), "int32")
