@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from keras_multi.commands import Backend, Json, select_backend
 from vision import train_cli
 
 app = typer.Typer(
@@ -21,16 +22,6 @@ Preset = Annotated[
         help="A trained network (efficientnet_lite0_imagenet, MobileNetV2, "
         "resnet_18_imagenet, ...), a .keras file or the folder of a run."
     ),
-]
-Backend = Annotated[
-    str | None,
-    typer.Option(
-        help="jax, torch or tensorflow. By default KERAS_BACKEND or keras.json."
-    ),
-]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON object and nothing else."),
 ]
 
 
@@ -59,7 +50,7 @@ def classify(
     as_json: Json = False,
 ) -> None:
     """Say what is in images: their most probable classes."""
-    _select(backend)
+    select_backend(backend)
     from vision.classify import classify as recognize
 
     result = recognize(images, preset, top, batch_size, skip_damaged)
@@ -98,7 +89,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Show what in an image speaks for a class (Grad-CAM)."""
-    _select(backend)
+    select_backend(backend)
     from vision.explain import explain as show
 
     result = show(image, out, preset, class_name)
@@ -121,7 +112,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a classifier for other runtimes, and check it."""
-    _select(backend)
+    select_backend(backend)
     from vision.export import export as write
 
     result = write(output, preset, format)
@@ -129,9 +120,3 @@ def export(
 
 
 train_cli.add_commands(app)
-
-
-def _select(name: str | None) -> None:
-    from keras_multi import backend
-
-    backend.select(backend.configured() if name is None else name)

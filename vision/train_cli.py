@@ -6,35 +6,23 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_multi.commands import (
+    Backend,
+    Config,
+    Json,
+    Settings,
+    fields_of,
+    select_backend,
+    show_metrics,
+)
 from vision.recipe import DEFAULTS, Recipe
 
-Backend = Annotated[
-    str | None,
-    typer.Option(
-        help="jax, torch or tensorflow. By default KERAS_BACKEND or keras.json."
-    ),
-]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON object and nothing else."),
-]
 Data = Annotated[
     str | None,
     typer.Option(
         help=f"{', '.join(DEFAULTS)}, or a folder with one folder of "
         "images for each class.",
         show_default="mnist-5k",
-    ),
-]
-Config = Annotated[
-    Path | None, typer.Option(help="TOML file with fields of the recipe.")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="A field of the recipe; may be given again.",
     ),
 ]
 Augment = Annotated[
@@ -135,14 +123,14 @@ def train(
     }
     recipe = _recipe(options, config, settings)
     folder = output or _run_folder(recipe)
-    _select(backend)
+    select_backend(backend)
     from vision import train as training
 
     if seeds == 1:
         result = training.train(recipe, folder)
     else:
         result = training.train_seeds(recipe, seeds, folder)
-    _show({**result, "output": str(folder)}, as_json)
+    show_metrics({**result, "output": str(folder)}, as_json)
 
 
 def evaluate(
@@ -151,10 +139,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a trained classifier on the test images of its data set."""
-    _select(backend)
+    select_backend(backend)
     from vision.evaluate import evaluate as measure
 
-    _show(measure(run), as_json)
+    show_metrics(measure(run), as_json)
 
 
 def augment(
@@ -171,7 +159,7 @@ def augment(
     as_json: Json = False,
 ) -> None:
     """Show what augmentation makes of images, as a contact sheet."""
-    _select(backend)
+    select_backend(backend)
     from vision.sheet import augment as draw
 
     result = draw(
@@ -200,7 +188,7 @@ def ablation(
     options = {"data": data, "epochs": epochs, "seed": seed}
     recipe = _recipe(options, config, settings)
     folder = output or Path("runs") / f"{Path(recipe.data).name}-ablation"
-    _select(backend)
+    select_backend(backend)
     from vision.ablation import ablate
 
     result = ablate(recipe, seeds, folder)
@@ -229,15 +217,9 @@ def ablation(
 def _recipe(
     options: dict[str, Any], config: Path | None, settings: list[str] | None
 ) -> Recipe:
-    """Joins the file, the options and the settings, the last one first."""
-    from keras_multi.fields import read_settings, read_toml
-
-    fields: dict[str, Any] = {"data": "mnist-5k"}
-    if config is not None:
-        fields |= read_toml(config)
-    fields |= {k: v for k, v in options.items() if v is not None}
-    fields |= read_settings(settings or ())
-    return Recipe.of(**fields)
+    return Recipe.of(
+        **fields_of({"data": "mnist-5k"}, options, config, settings)
+    )
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
@@ -248,29 +230,3 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 def _run_folder(recipe: Recipe) -> Path:
     return Path("runs") / f"{Path(recipe.data).name}-{recipe.model}"
-
-
-def _select(name: str | None) -> None:
-    from keras_multi import backend
-
-    backend.select(backend.configured() if name is None else name)
-
-
-def _show(result: dict[str, Any], as_json: bool) -> None:
-    """Prints a result on stdout, as JSON or as a short table."""
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    title = f"{result['model']} on {result['data']} ({result['backend']})"
-    deviations = result.get("test_std")
-    table = Table("test metric", "value", title=title)
-    for name, value in result["test"].items():
-        spread = f" ± {deviations[name]:.2g}" if deviations else ""
-        table.add_row(name, f"{value:.4g}{spread}")
-    console = Console()
-    console.print(table)
-    if "output" in result:
-        console.print(f"saved in {result['output']}")
