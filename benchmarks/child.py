@@ -66,6 +66,8 @@ class Child:
                 "KERAS_BACKEND": job.backend,
                 "TF_CPP_MIN_LOG_LEVEL": "3",
                 "PYTHONPATH": _search_path(job.code),
+                # Else two processes of the same code differ by their dicts.
+                "PYTHONHASHSEED": "0",
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
