@@ -23,6 +23,7 @@ MODES = {
 # A few of each domain, so that the suite ends within minutes.
 _QUICK = ("dcn_predict", "dcn_train")
 _ROUNDS = {"quick": 9, "full": 15, "base": 30}
+_REPEATS_OF_BASE = 2
 _BUDGET = {"quick": 20.0, "full": 180.0}
 
 Key = tuple[str, str, str]
@@ -52,7 +53,8 @@ class Plan(pydantic.BaseModel):
             samples.
         rounds: least number of samples of each contender, in each process.
         repeats: how many processes measure a cell, one after the other;
-            their samples are pooled.
+            their samples are pooled. Two where there is a base: processes
+            of the same code differ.
         base: root of another version of this project, which measures each
             cell in the same rounds; `None` for no comparison.
         time_limit: seconds that one cell may compute.
@@ -180,6 +182,9 @@ def make(settings: Mapping[str, Any]) -> Plan:
         "budget": plan.budget or _BUDGET[plan.suite],
         "rounds": plan.rounds or rounds,
         "base": plan.base and checkout.check(plan.base),
+        "repeats": _REPEATS_OF_BASE
+        if plan.base and "repeats" not in plan.model_fields_set
+        else plan.repeats,
     }
     if not plan.subjects:
         quick = plan.suite == "quick"

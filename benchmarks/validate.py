@@ -32,7 +32,7 @@ from keras_multi.errors import KerasMultiError, ResultsError, UsageError
 COMPARISONS = 40
 SLOWDOWN = 0.1
 MOST_FALSE, LEAST_FOUND = 0.05, 0.95
-ROUNDS, STEPS = 100, 16
+ROUNDS, STEPS = 40, 16
 _SLOW = "KERAS_MULTI_VALIDATE_SLOW"
 _CODE = "benchmarks", "keras_multi", "recsys", "vision", "nlp", "diffusion"
 

@@ -30,6 +30,7 @@ def settings(base, *subjects):
             "workloads": subjects or ["dcn_predict"],
             "precisions": ["float32"],
             "rounds": 9,
+            "repeats": 1,
             "base": base,
         }
     )

@@ -36,12 +36,14 @@ def test_full_suite_and_modes():
     ]
 
 
-def test_a_base_gets_more_rounds(tmp_path):
+def test_a_base_gets_more_rounds_and_processes(tmp_path):
     folder = version(tmp_path, 1.0)
     made = plan.make({"base": folder})
     assert made.base == folder
     assert made.rounds > plan.make({"suite": "full"}).rounds
-    assert plan.make({"base": folder, "rounds": 5}).rounds == 5
+    assert (made.repeats, plan.make({}).repeats) == (2, 1)
+    given = plan.make({"base": folder, "rounds": 5, "repeats": 1})
+    assert (given.rounds, given.repeats) == (5, 1)
     with pytest.raises(UsageError, match="base must be"):
         plan.make({"base": tmp_path / "absent"})
 
