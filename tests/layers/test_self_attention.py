@@ -44,7 +44,6 @@ def test_equals_keras_multi_head_attention(causal, mask):
         columns = slice(8 * part, 8 * part + 8)
         weights += [kernel[:, columns].reshape(8, 2, 4)]
         weights += [bias[columns].reshape(2, 4)]
-    # Keras builds query, value and key in the order query, key, value.
     theirs.set_weights([*weights, out.reshape(2, 4, 8), out_bias])
     expected = theirs(
         X,

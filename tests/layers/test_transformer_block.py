@@ -38,14 +38,15 @@ def test_holds_what_every_layer_holds(tmp_path):
 def test_equals_its_formula():
     block = filled(hidden_dim=16, activation="relu", causal=True)
     gamma, beta, *attention, gamma2, beta2, w1, b1, w2, b2 = (
-        w.numpy() if hasattr(w, "numpy") else np.asarray(w)
-        for w in (
-            *block.attention_norm.get_weights(),
-            *block.attention.get_weights(),
-            *block.mlp_norm.get_weights(),
-            *block.expand.get_weights(),
-            *block.contract.get_weights(),
+        weight
+        for layer in (
+            block.attention_norm,
+            block.attention,
+            block.mlp_norm,
+            block.expand,
+            block.contract,
         )
+        for weight in layer.get_weights()
     )
     inner = SelfAttention(2, causal=True)
     inner.build(X.shape)
