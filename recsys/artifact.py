@@ -25,7 +25,7 @@ import numpy as np
 
 from keras_multi.data import Table
 from keras_multi.errors import DataError, KerasMultiError
-from recsys.files import prepare_folder, read_json, write_json
+from keras_multi.files import prepare_folder, read_json, write_json
 
 if TYPE_CHECKING:
     import keras

@@ -13,15 +13,15 @@ from scipy import special, stats
 from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import METRICS, RECIPE, read_json
 from recsys import data
 from recsys.features import Features
-from recsys.files import METRICS, read_json
 from recsys.recipe import Recipe
 
 if TYPE_CHECKING:
     from recsys.dcn import DCN
 
-MODEL, FEATURES, RECIPE = "model.keras", "features.json", "recipe.json"
+MODEL, FEATURES = "model.keras", "features.json"
 HISTORY, CROSSES = "history.json", "crosses.png"
 PREDICT_BATCH_SIZE = 10_000
 

@@ -13,6 +13,14 @@ from keras import ops
 from keras_multi import backend, training
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.fields import checked
+from keras_multi.files import (
+    METRICS,
+    prepare_folder,
+    read_json,
+    replacing,
+    write_json,
+)
 from recsys.cold_start import data
 from recsys.cold_start.evaluate import (
     Question,
@@ -23,14 +31,6 @@ from recsys.cold_start.evaluate import (
 from recsys.cold_start.recipe import ColdStartRecipe
 from recsys.evaluate import MODEL, RECIPE
 from recsys.features import Features
-from recsys.fields import checked
-from recsys.files import (
-    METRICS,
-    prepare_folder,
-    read_json,
-    replacing,
-    write_json,
-)
 from recsys.two_tower import Tower, TwoTower
 
 USER_FEATURES, ITEM_FEATURES = "user_features.json", "item_features.json"

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_multi.errors import DataError, UsageError
-from recsys.files import prepare_folder, replacing
+from keras_multi.files import prepare_folder, replacing
 
 METRICS = ("dot", "cosine")
 FILE = "index.npz"

@@ -12,9 +12,9 @@ import numpy as np
 from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import read_json
 from recsys.evaluate import PREDICT_BATCH_SIZE, metrics
 from recsys.features import Features
-from recsys.files import read_json
 from recsys.multi.recipe import MultiRecipe
 from recsys.multi_task import MultiTaskRanker
 from recsys.ranking.evaluate import clicks

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from recsys.fields import choose, require
+from keras_multi.fields import choose, require
 from recsys.retrieval.recipe import RetrievalRecipe
 
 TASKS = {"rating": "regression", "click": "binary"}

@@ -10,7 +10,7 @@ from scipy import special
 
 from keras_multi import backend, training
 from keras_multi.data import Table
-from recsys.files import prepare_folder, replacing, write_json
+from keras_multi.files import prepare_folder, replacing, write_json
 from recsys.multi.evaluate import MultiRun, measure_run
 from recsys.multi.recipe import TASKS, MultiRecipe
 from recsys.multi_task import RETRIEVAL, MultiTaskRanker
@@ -27,7 +27,6 @@ from recsys.retrieval.evaluate import (
 from recsys.retrieval.inputs import Inputs
 from recsys.retrieval.train import build as build_towers
 from recsys.retrieval.train import examples
-from recsys.seeds import repeat
 
 
 def train(
@@ -90,8 +89,10 @@ def train_seeds(
     output_dir: str | os.PathLike[str],
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains a recipe with several seeds; see `recsys.seeds.repeat`."""
-    return repeat(train, recipe, count, output_dir, progress, ("protocol",))
+    """Trains a recipe with several seeds: see `training.repeat`."""
+    return training.repeat(
+        train, recipe, count, output_dir, progress, ("protocol",)
+    )
 
 
 def validate(recipe: MultiRecipe, progress: bool = False) -> dict[str, float]:

@@ -12,12 +12,12 @@ import numpy as np
 from keras_multi import backend, data
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import METRICS, read_json
 from keras_multi.metrics import NDCG
 from recsys.data import SPLIT_SEED
 from recsys.dcn import DCN
 from recsys.evaluate import FEATURES, MODEL, RECIPE, metrics, predict
 from recsys.features import Features
-from recsys.files import METRICS, read_json
 from recsys.ranking.evidence import with_evidence
 from recsys.ranking.lists import sample_lists
 from recsys.ranking.recipe import ListRecipe

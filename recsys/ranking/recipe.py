@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from keras_multi.backend import PRECISIONS
-from recsys.fields import checked, choose, require
+from keras_multi.fields import checked, choose, require
 
 LOSSES = ("mse", "click", "hinge", "logistic", "list_mle", "softmax")
 

@@ -13,19 +13,18 @@ import numpy as np
 from keras_multi import backend, training
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
-from recsys import data
-from recsys.evaluate import HISTORY, MODEL, RECIPE, metrics, predict
-from recsys.factors import FactorNetwork
-from recsys.files import (
+from keras_multi.files import (
     METRICS,
     prepare_folder,
     read_json,
     replacing,
     write_json,
 )
+from recsys import data
+from recsys.evaluate import HISTORY, MODEL, RECIPE, metrics, predict
+from recsys.factors import FactorNetwork
 from recsys.rating.inputs import RatingInputs
 from recsys.rating.recipe import RatingRecipe
-from recsys.seeds import repeat
 
 DATA = "movielens-100k"
 ROWS = "training_rows.npz"
@@ -117,8 +116,8 @@ def train_seeds(
     output_dir: str | os.PathLike[str],
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains a recipe with several seeds; see `recsys.seeds.repeat`."""
-    return repeat(train, recipe, count, output_dir, progress)
+    """Trains a recipe with several seeds: see `training.repeat`."""
+    return training.repeat(train, recipe, count, output_dir, progress)
 
 
 def fit(

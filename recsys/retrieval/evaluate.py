@@ -13,15 +13,15 @@ from keras import ops
 from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import METRICS, RECIPE, read_json
 from recsys.features import Features
-from recsys.files import read_json
 from recsys.retrieval.data import Split, load, seen_items
 from recsys.retrieval.inputs import Inputs
 from recsys.retrieval.measure import measure
 from recsys.retrieval.recipe import RetrievalRecipe
 from recsys.two_tower import TwoTower
 
-MODEL, RECIPE, METRICS = "model.keras", "recipe.json", "metrics.json"
+MODEL = "model.keras"
 USER_FEATURES, ITEM_FEATURES = "user_features.json", "item_features.json"
 HISTORY = "history.json"
 BATCH_SIZE = 4_096

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_multi.backend import PRECISIONS
-from recsys.fields import checked, choose, require
+from keras_multi.fields import checked, choose, require
 from recsys.retrieval.data import FEATURES, PROTOCOLS
 
 SCHEDULES = ("constant", "cosine")

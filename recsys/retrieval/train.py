@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_multi import backend, training
-from recsys.files import prepare_folder, replacing, write_json
+from keras_multi.files import prepare_folder, replacing, write_json
 from recsys.retrieval.data import Split, load
 from recsys.retrieval.evaluate import (
     HISTORY,

@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 from keras_multi import backend, data
 from keras_multi.data import Table
 from keras_multi.errors import DataError, KerasMultiError, UsageError
+from keras_multi.fields import read_settings, read_toml
 from recsys import DCN
 from recsys.cli import app
 from recsys.columns import Numeric, Vocabulary
 from recsys.data import SPLIT_SEED, load
 from recsys.evaluate import evaluate, load_run, metrics, transform
 from recsys.features import Features
-from recsys.fields import read_settings, read_toml
 from recsys.plot import cross_strengths, plot_crosses
 from recsys.recipe import Recipe
 from recsys.seeds import compare, train_seeds

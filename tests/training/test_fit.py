@@ -135,6 +135,8 @@ def test_a_strange_checkpoint_is_refused(tmp_path):
         run(tmp_path, epochs=1, patience=None, batch_size=8)
     with pytest.raises(KerasMultiError, match=r"optimizer.*delete it"):
         run(tmp_path, make_model(0.2), epochs=1, patience=None)
+    with pytest.raises(KerasMultiError, match=r"settings.*delete it"):
+        run(tmp_path, epochs=1, patience=None, settings={"width": 8})
     path = tmp_path / "checkpoint.npz"
     content = path.read_bytes()
     for damaged in (b"", b"no zip", content[: len(content) // 2]):

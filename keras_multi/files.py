@@ -9,7 +9,8 @@ from typing import Any
 
 from keras_multi.errors import DataError, KerasMultiError
 
-METRICS = "metrics.json"  # of a run; written last, so that all else is there
+RECIPE = "recipe.json"  # of a run
+METRICS = "metrics.json"  # the same; written last, so that all else is there
 
 
 @contextmanager
