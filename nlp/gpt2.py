@@ -207,9 +207,9 @@ class GPT2(keras.Model):
         Raises:
             KerasMultiError: if the folder cannot be written.
         """
-        from nlp.weights import save
+        from nlp.folder import write
 
-        save(self, folder)
+        write(self, folder)
 
     def generate(self, prompts: Any, **options: Any) -> Any:
         """Continues texts or token ids.

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_multi import backend
 from nlp import GPT2
-from nlp.weights import named_variables
+from nlp.folder import named_variables
 from tests.nlp.gpt2_case import VOCABULARY, reference, theirs
 
 RNG = np.random.default_rng(0)
