@@ -50,6 +50,43 @@ def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function that loops inside with XLA."""
+    compiled: Callable[..., Any] = jax.jit(fn)
+    return compiled
+
+
+def constant(x: Any) -> Any:
+    """Gives `x`, which nothing can change."""
+    return x
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """Gives `x @ weight.T + bias`, the matrix on the left.
+
+    XLA on a CPU reads a matrix `(out, in)` at the speed of the memory if it
+    is the left factor, and copies it transposed if it is the right one.
+
+    Args:
+        x: `(batch, tokens, in)`.
+        weight: `(out, in)`.
+        bias: `(out,)`, or none.
+    """
+    batch, tokens, width = x.shape
+    flat = x.reshape(-1, width)
+    if len(flat) == 1:
+        product = weight @ flat[0]
+    else:
+        product = (weight @ flat.T).T
+    product = product.reshape(batch, tokens, -1)
+    return product if bias is None else product + bias
+
+
+def write(buffer: Any, update: Any, start: Sequence[Any]) -> Any:
+    """Gives the buffer with a part replaced; in place inside a loop."""
+    return jax.lax.dynamic_update_slice(buffer, update, start)
+
+
 def stable_top_k(x: Any, k: int) -> tuple[Any, Any]:
     """Top k of the last axis; `lax.top_k` puts the lower index first."""
     values, positions = jax.lax.top_k(x, k)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 MODES = ("xla", "graph")
@@ -45,6 +46,45 @@ def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Traces to a graph."""
     compiled: Callable[..., Any] = tf.function(fn, autograph=False)
     return compiled
+
+
+def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function that loops inside with XLA."""
+    compiled: Callable[..., Any] = tf.function(
+        fn, jit_compile=True, autograph=False
+    )
+    return compiled
+
+
+def constant(x: Any) -> Any:
+    """Copies the value of a tensor or variable."""
+    return tf.identity(x)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """Gives `x @ weight.T + bias`, the matrix on the left.
+
+    XLA on a CPU reads a matrix `(out, in)` at the speed of the memory if it
+    is the left factor, and copies it transposed if it is the right one.
+
+    Args:
+        x: `(batch, tokens, in)`.
+        weight: `(out, in)`.
+        bias: `(out,)`, or none.
+    """
+    batch, tokens, width = x.shape
+    flat = tf.reshape(x, (-1, width))
+    if batch == tokens == 1:
+        product = tf.linalg.matvec(weight, flat[0])
+    else:
+        product = tf.transpose(tf.matmul(weight, flat, transpose_b=True))
+    product = tf.reshape(product, (batch, tokens, weight.shape[0]))
+    return product if bias is None else product + bias
+
+
+def write(buffer: Any, update: Any, start: Sequence[Any]) -> Any:
+    """Gives the buffer with a part replaced; in place inside a loop."""
+    return keras.ops.slice_update(buffer, start, update)
 
 
 def stable_top_k(x: Any, k: int) -> tuple[Any, Any]:

@@ -92,9 +92,9 @@ def test_fetches_from_the_hub(tmp_path, monkeypatch):
 
 
 def test_names_the_presets_there_are():
-    with pytest.raises(UsageError, match="no preset 'gpt3'.*gpt2_base_en"):
+    with pytest.raises(UsageError, match=r"no preset 'gpt3'.*gpt2_base_en"):
         GPT2.from_preset("gpt3")
-    with pytest.raises(UsageError, match="no folder './none'"):
+    with pytest.raises(UsageError, match=r"no folder './none'"):
         GPT2.from_preset("./none")
 
 
@@ -123,14 +123,14 @@ def test_says_what_is_wrong_with_weights(tmp_path):
     path = tmp_path / "model.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-10])
-    with pytest.raises(DataError, match="model.safetensors is damaged"):
+    with pytest.raises(DataError, match=r"model.safetensors is damaged"):
         GPT2.from_preset(tmp_path)
     arrays = {**safetensors.numpy.load(content), "other": np.ones(2)}
     safetensors.numpy.save_file(arrays, path)
     with pytest.raises(DataError, match="no weight other"):
         GPT2.from_preset(tmp_path)
     path.unlink()
-    with pytest.raises(DataError, match="cannot read model.safetensors"):
+    with pytest.raises(DataError, match=r"cannot read model.safetensors"):
         GPT2.from_preset(tmp_path)
     index = tmp_path / "model.safetensors.index.json"
     index.write_text('{"weight_map": {"a": "../x.safetensors"}}')

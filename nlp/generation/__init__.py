@@ -1,0 +1,17 @@
+"""Generation: how a model continues a text."""
+
+from nlp.generation.beam import Beam
+from nlp.generation.generator import Generator
+from nlp.generation.rules import Rules
+from nlp.generation.samplers import Greedy, Random
+from nlp.generation.score import Score, score
+
+__all__ = [
+    "Beam",
+    "Generator",
+    "Greedy",
+    "Random",
+    "Rules",
+    "Score",
+    "score",
+]
