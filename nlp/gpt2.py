@@ -232,14 +232,14 @@ class GPT2(keras.Model):
         """Tells how probable the model finds texts or token ids.
 
         Args:
-            texts: see `nlp.generation.score`.
+            texts: see `Generator.score`.
 
         Returns:
             A list of `Score`, one for each text.
         """
-        from nlp.generation import score
+        from nlp.generation import Generator
 
-        return score(self, texts)
+        return Generator(self).score(texts)
 
     def get_config(self) -> dict[str, Any]:
         """Gives the arguments of the constructor, but for the tokenizer."""

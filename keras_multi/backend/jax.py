@@ -74,10 +74,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """
     batch, tokens, width = x.shape
     flat = x.reshape(-1, width)
-    if len(flat) == 1:
-        product = weight @ flat[0]
-    else:
-        product = (weight @ flat.T).T
+    alone = len(flat) == 1
+    product = weight @ flat[0] if alone else (weight @ flat.T).T
     product = product.reshape(batch, tokens, -1)
     return product if bias is None else product + bias
 

@@ -4,7 +4,7 @@ from nlp.generation.beam import Beam
 from nlp.generation.generator import Generator
 from nlp.generation.rules import Rules
 from nlp.generation.samplers import Greedy, Random
-from nlp.generation.score import Score, score
+from nlp.generation.score import Score
 
 __all__ = [
     "Beam",
@@ -13,5 +13,4 @@ __all__ = [
     "Random",
     "Rules",
     "Score",
-    "score",
 ]

@@ -150,11 +150,9 @@ class BeamLoop:
         )
         ended_scores, kept = ops.top_k(pool, k)
         ended = _pick(ops.concatenate([state.ended, tokens], axis=1), kept)
-        done = state.done
-        ended_scores = ops.where(
-            done[:, None], state.ended_scores, ended_scores
-        )
-        ended = ops.where(done[:, None, None], state.ended, ended)
+        done = state.done[:, None]
+        ended_scores = ops.where(done, state.ended_scores, ended_scores)
+        ended = ops.where(done[:, :, None], state.ended, ended)
 
         scores, kept = ops.top_k(ops.where(ends, LOW, scores), k)
         kept = ops.cast(kept, "int32")
@@ -166,7 +164,7 @@ class BeamLoop:
             scores,
             ended,
             ended_scores,
-            ops.logical_or(done, hopeless),
+            ops.logical_or(state.done, hopeless),
             tuple(
                 (ops.take(keys, rows, axis=0), ops.take(values, rows, axis=0))
                 for keys, values in caches

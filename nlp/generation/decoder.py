@@ -145,10 +145,9 @@ class Decoder:
         return self._normalize(weights.norm, x), tuple(updated)
 
     def logits(self, weights: Weights, hidden: Any) -> Any:
-        """Float32 logits `(B, V)` of the token after the stream `(B, D)`."""
+        """Turns the stream `(B, T, D)` into float32 logits `(B, T, V)`."""
         linear = backend.framework().linear
-        logits = linear(hidden[:, None], weights.tokens)[:, 0]
-        return ops.cast(logits, "float32")
+        return ops.cast(linear(hidden, weights.tokens), "float32")
 
     def _block(
         self,

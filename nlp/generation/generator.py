@@ -13,9 +13,10 @@ from keras_multi.errors import UsageError
 from nlp.generation.beam import Beam, BeamLoop
 from nlp.generation.decoder import Decoder, weights_of
 from nlp.generation.loop import Task, TokenLoop
-from nlp.generation.prompts import Prompts, Row
+from nlp.generation.prompts import Prompts, Row, bucket
 from nlp.generation.rules import Rules
 from nlp.generation.samplers import Greedy, Random
+from nlp.generation.score import Score, score
 from nlp.gpt2 import GPT2
 
 SAMPLERS: dict[str, Greedy | Random | Beam] = {
@@ -27,7 +28,6 @@ SAMPLERS: dict[str, Greedy | Random | Beam] = {
     "typical": Random(typical_p=0.95),
     "beam": Beam(),
 }
-SMALLEST_BUCKET = 16
 TOKENS_BETWEEN_STOPS = 8  # how often texts are searched for stop strings
 
 Callback = Callable[[int, Any], None]
@@ -134,6 +134,38 @@ class Generator:
         _end(rows, callback)
         return given.result(rows, stop_ids[0] if stop_ids else 0)
 
+    def score(self, texts: Any) -> list[Score]:
+        """Tells how probable the model finds texts or token ids.
+
+        The first token of a text is scored as one that follows on the end of
+        another text. Of token ids, the first has nothing before it and is not
+        scored.
+
+        Args:
+            texts: a text, a list of texts, a list of lists of token ids, or
+                an integer array `(batch, tokens)`.
+
+        Returns:
+            The score of each.
+
+        Raises:
+            UsageError: if a text is empty or longer than the context, or
+                there is one id only, or texts are given and there is no
+                tokenizer.
+        """
+        given = Prompts.of(texts, self.tokenizer)
+        rows = given.ids
+        if given.are_texts and self.tokenizer is not None:
+            rows = [[self.tokenizer.end_id, *ids] for ids in rows]
+        lengths = sorted(map(len, rows))
+        if lengths[0] < 2 or lengths[-1] - 1 > self.max_length:
+            raise UsageError(
+                "a text must have one token at least, token ids two, and "
+                f"both at most {self.max_length + 1}. Received: {lengths}"
+            )
+        self._check_ids(rows)
+        return [score(self._decoder, self._weights, ids) for ids in rows]
+
     def _check(self, given: Prompts, max_new_tokens: int, seed: Any) -> None:
         if max_new_tokens < 1:
             raise UsageError(
@@ -147,7 +179,10 @@ class Generator:
                 f"the context holds {self.max_length} tokens; the longest "
                 f"prompt has {longest} and max_new_tokens is {max_new_tokens}"
             )
-        for ids in given.ids:
+        self._check_ids(given.ids)
+
+    def _check_ids(self, rows: Sequence[Sequence[int]]) -> None:
+        for ids in rows:
             if not all(0 <= i < self.vocabulary_size for i in ids):
                 raise UsageError(
                     f"token ids must lie in [0, {self.vocabulary_size}). "
@@ -183,23 +218,14 @@ class Generator:
             yield best[:, width : width + max_new_tokens]
             return
         done = 0
-        for limit in range(
-            min(chunk, max_new_tokens), max_new_tokens + chunk, chunk
-        ):
-            limit = min(limit, max_new_tokens)
-            if limit > 1:
+        while done < max_new_tokens:
+            limit = min(done + chunk, max_new_tokens)
+            if limit > 1:  # The first token came with the prompts.
                 tensor = ops.convert_to_tensor(limit, "int32")
                 state = decode(self._weights, state, task, tensor)
             tokens = ops.convert_to_numpy(state.tokens)
             yield tokens[:, width + done : width + limit]
             done = limit
-
-
-def bucket(size: int) -> int:
-    """Rounds a number of tokens up, where each new one costs a compilation."""
-    if backend.modes()[0] == "eager":
-        return size
-    return max(SMALLEST_BUCKET, 1 << (size - 1).bit_length())
 
 
 def _draws(seed: int | None, rows: int, count: int) -> np.ndarray:

@@ -66,7 +66,7 @@ class TokenLoop:
             ops.zeros((batch,), "bool"),
             caches,
         )
-        logits = self.decoder.logits(weights, hidden[:, -1])
+        logits = self.decoder.logits(weights, hidden[:, -1:])[:, 0]
         return self._append(state, logits, task)
 
     def decode(
@@ -166,4 +166,4 @@ def next_logits(
         slot,
         seen[:, None, None],
     )
-    return decoder.logits(weights, hidden[:, 0]), caches
+    return decoder.logits(weights, hidden)[:, 0], caches

@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from keras_multi import backend
 from keras_multi.errors import UsageError
 from nlp.generation.text import TextStream
 from nlp.tokenizer import Tokenizer
+
+SMALLEST_BUCKET = 16
 
 
 class Row:
@@ -144,3 +147,10 @@ def _ids(item: Any) -> list[int]:
             f"Received: {item!r}"
         )
     return [int(i) for i in array]
+
+
+def bucket(size: int) -> int:
+    """Rounds a number of tokens up, where each new one costs a compilation."""
+    if backend.modes()[0] == "eager":
+        return size
+    return max(SMALLEST_BUCKET, 1 << (size - 1).bit_length())

@@ -1,6 +1,8 @@
 """How probable a model finds a text."""
 
+import functools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +10,9 @@ import numpy as np
 from keras import ops
 
 from keras_multi import backend
-from keras_multi.errors import UsageError
-from nlp.generation.generator import bucket
-from nlp.generation.prompts import Prompts
-from nlp.gpt2 import GPT2
+from nlp.generation.decoder import Decoder, Weights
+from nlp.generation.loop import read_prompts
+from nlp.generation.prompts import bucket
 
 
 @dataclass(frozen=True)
@@ -38,53 +39,34 @@ class Score:
         return math.exp(-self.log_probability / len(self.token_ids))
 
 
-def score(model: GPT2, texts: Any) -> list[Score]:
-    """Scores texts or token ids.
-
-    The first token of a text is scored as one that follows on the end of
-    another text. Of token ids, the first has nothing before it and is not
-    scored.
+def score(decoder: Decoder, weights: Weights, ids: Sequence[int]) -> Score:
+    """Scores all tokens but the first.
 
     Args:
-        model: the model.
-        texts: a text, a list of texts, a list of lists of token ids, or an
-            integer array `(batch, tokens)`.
-
-    Returns:
-        The score of each.
-
-    Raises:
-        UsageError: if a text is empty or longer than the context, or there is
-            only one id, or texts are given and there is no tokenizer.
-
-    Example:
-        >>> model = GPT2(50, num_layers=1, num_heads=2, hidden_dim=8)
-        >>> score(model, [[3, 1, 4]])[0].token_ids
-        [1, 4]
+        decoder: of the model.
+        weights: of the model.
+        ids: at least two.
     """
-    given = Prompts.of(texts, model.tokenizer)
-    rows = given.ids
-    if given.are_texts and model.tokenizer is not None:
-        rows = [[model.tokenizer.end_id, *ids] for ids in rows]
-    longest = max(map(len, rows))
-    if min(map(len, rows)) < 2 or longest - 1 > model.max_length:
-        raise UsageError(
-            "texts must have one token at least, token ids two, and at most "
-            f"{model.max_length + 1}. Received: {sorted(map(len, rows))}"
+    # Padding on the right is seen by no token before it.
+    width = min(bucket(len(ids)), weights.positions.shape[0] + 1)
+    padded = np.zeros((1, width), "int32")
+    padded[0, : len(ids)] = ids
+    values = _compiled(decoder)(weights, ops.convert_to_tensor(padded))
+    values = ops.convert_to_numpy(values)[: len(ids) - 1]
+    return Score(list(ids[1:]), values.tolist())
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(decoder: Decoder) -> Callable[..., Any]:
+    def log_probabilities(weights: Weights, token_ids: Any) -> Any:
+        caches = decoder.empty(weights, 1, token_ids.shape[1] - 1)
+        start = ops.zeros((1,), "int32")
+        hidden, _ = read_prompts(
+            decoder, weights, token_ids[:, :-1], start, caches
         )
+        logits = decoder.logits(weights, hidden)[0]  # (T, V)
+        following = ops.take_along_axis(logits, token_ids[0, 1:, None], axis=1)
+        return following[:, 0] - ops.logsumexp(logits, axis=-1)
 
-    def log_probabilities(token_ids: Any) -> Any:
-        logits = model(token_ids[:, :-1])  # (1, T, V)
-        targets = ops.take_along_axis(logits, token_ids[:, 1:, None], axis=2)
-        return targets[0, :, 0] - ops.logsumexp(logits[0], axis=-1)
-
-    compiled = backend.inference(log_probabilities)
-    scores = []
-    for ids in rows:
-        # Padding on the right is seen by no token before it.
-        width = min(bucket(len(ids)), model.max_length + 1)
-        padded = np.zeros((1, width), "int32")
-        padded[0, : len(ids)] = ids
-        values = ops.convert_to_numpy(compiled(ops.convert_to_tensor(padded)))
-        scores.append(Score(ids[1:], values[: len(ids) - 1].tolist()))
-    return scores
+    compiled: Callable[..., Any] = backend.framework().loop(log_probabilities)
+    return compiled
