@@ -1,8 +1,9 @@
 """Continues texts: from prompts to compiled loops and back to texts."""
 
+import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -247,6 +248,26 @@ def _sampler(sampler: Any) -> Greedy | Random | Beam:
             f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}"
         )
     return SAMPLERS[sampler]
+
+
+def with_settings(
+    sampler: str, settings: Mapping[str, Any]
+) -> Greedy | Random | Beam:
+    """Changes the settings of a sampler.
+
+    Args:
+        sampler: its name.
+        settings: arguments of `Random` or `Beam` by name.
+
+    Raises:
+        UsageError: if there is no such sampler, it has no such setting, or a
+            value is out of range.
+    """
+    named = _sampler(sampler)
+    for name in settings:
+        if not hasattr(named, name):
+            raise UsageError(f"the sampler {sampler!r} has no {name}")
+    return dataclasses.replace(named, **settings)
 
 
 def _rules(rules: dict[str, Any], stop_ids: Sequence[int]) -> Rules:
