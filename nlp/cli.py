@@ -96,7 +96,7 @@ def generate(
     }
     settings = {k: v for k, v in chosen.items() if v is not None}
     generator = _load(model, precision, backend)
-    from nlp.generation.generator import with_settings
+    from nlp.generation.named import with_settings
 
     method = with_settings(sampler, settings)
     options: dict[str, Any] = {

@@ -1,9 +1,8 @@
 """Continues texts: from prompts to compiled loops and back to texts."""
 
-import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,21 +13,13 @@ from keras_multi.errors import UsageError
 from nlp.generation.beam import Beam, BeamLoop
 from nlp.generation.decoder import Decoder, weights_of
 from nlp.generation.loop import Task, TokenLoop
+from nlp.generation.named import find
 from nlp.generation.prompts import Prompts, Row, bucket
 from nlp.generation.rules import Rules
 from nlp.generation.samplers import Greedy, Random
 from nlp.generation.score import Score, score
 from nlp.gpt2 import GPT2
 
-SAMPLERS: dict[str, Greedy | Random | Beam] = {
-    "greedy": Greedy(),
-    "random": Random(),
-    "top_k": Random(top_k=50),
-    "top_p": Random(top_p=0.9),
-    "min_p": Random(min_p=0.05),
-    "typical": Random(typical_p=0.95),
-    "beam": Beam(),
-}
 TOKENS_BETWEEN_STOPS = 8  # how often texts are searched for stop strings
 
 Callback = Callable[[int, Any], None]
@@ -115,7 +106,7 @@ class Generator:
             )
         if stop_ids is None:
             stop_ids = [] if self.tokenizer is None else [self.tokenizer.end_id]
-        chosen = _sampler(sampler)
+        chosen = find(sampler)
         if isinstance(chosen, Beam) and callback is not None:
             raise UsageError(
                 "beam search knows its text only in the end; leave the "
@@ -238,36 +229,6 @@ def _draws(seed: int | None, rows: int, count: int) -> np.ndarray:
             for row in range(rows)
         ]
     )
-
-
-def _sampler(sampler: Any) -> Greedy | Random | Beam:
-    if isinstance(sampler, Greedy | Random | Beam):
-        return sampler
-    if sampler not in SAMPLERS:
-        raise UsageError(
-            f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}"
-        )
-    return SAMPLERS[sampler]
-
-
-def with_settings(
-    sampler: str, settings: Mapping[str, Any]
-) -> Greedy | Random | Beam:
-    """Changes the settings of a sampler.
-
-    Args:
-        sampler: its name.
-        settings: arguments of `Random` or `Beam` by name.
-
-    Raises:
-        UsageError: if there is no such sampler, it has no such setting, or a
-            value is out of range.
-    """
-    named = _sampler(sampler)
-    for name in settings:
-        if not hasattr(named, name):
-            raise UsageError(f"the sampler {sampler!r} has no {name}")
-    return dataclasses.replace(named, **settings)
 
 
 def _rules(rules: dict[str, Any], stop_ids: Sequence[int]) -> Rules:
