@@ -5,6 +5,7 @@ from nlp.generation.generator import Generator
 from nlp.generation.rules import Rules
 from nlp.generation.samplers import Greedy, Random
 from nlp.generation.score import Score
+from nlp.generation.speculative import Speculative
 
 __all__ = [
     "Beam",
@@ -13,4 +14,5 @@ __all__ = [
     "Random",
     "Rules",
     "Score",
+    "Speculative",
 ]

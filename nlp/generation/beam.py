@@ -1,7 +1,7 @@
 """Beam search."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from keras import ops
 
@@ -68,6 +68,15 @@ class BeamLoop:
     decoder: Decoder
     beam: Beam
     rules: Rules
+
+    streams: ClassVar = False  # whether tokens stay once they are there
+    one_by_one: ClassVar = False  # whether each prompt runs alone
+    extra_slots: ClassVar = 0
+    draws_per_token: ClassVar = 1
+
+    def result(self, state: BeamState) -> Any:
+        """Gives prompts and new tokens of the best texts, int32 `(B, S)`."""
+        return state.ended[:, 0]
 
     def prefill(self, weights: Weights, prompts: Any, task: Task) -> BeamState:
         """Reads the prompts; see `TokenLoop.prefill`."""

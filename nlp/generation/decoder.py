@@ -100,11 +100,6 @@ class Decoder:
     num_heads: int
     epsilon: float
 
-    @classmethod
-    def of(cls, model: GPT2) -> "Decoder":
-        """Makes the decoder of a model."""
-        return cls(model.num_heads, model.epsilon)
-
     def empty(self, weights: Weights, batch: int, slots: int) -> Caches:
         """Makes caches for so many sequences and tokens."""
         dim, dtype = weights.tokens.shape[1], weights.tokens.dtype

@@ -1,23 +1,21 @@
 """Continues texts: from prompts to compiled loops and back to texts."""
 
-import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from keras import ops
 
-from keras_multi import backend
 from keras_multi.errors import UsageError
 from nlp.generation.beam import Beam, BeamLoop
-from nlp.generation.decoder import Decoder, weights_of
-from nlp.generation.loop import Task, TokenLoop
-from nlp.generation.named import find
-from nlp.generation.prompts import Prompts, Row, bucket
+from nlp.generation.decoder import Decoder, Weights, weights_of
+from nlp.generation.loop import TokenLoop
+from nlp.generation.named import Sampler, find
+from nlp.generation.prompts import Prompts, Row
 from nlp.generation.rules import Rules
-from nlp.generation.samplers import Greedy, Random
+from nlp.generation.run import Loop, run
 from nlp.generation.score import Score, score
+from nlp.generation.speculative import Speculative, SpeculativeLoop
 from nlp.gpt2 import GPT2
 
 TOKENS_BETWEEN_STOPS = 8  # how often texts are searched for stop strings
@@ -48,14 +46,14 @@ class Generator:
         self.tokenizer = model.tokenizer
         self.max_length = model.max_length
         self.vocabulary_size = model.vocabulary_size
-        self._decoder = Decoder.of(model)
-        self._weights = weights_of(model)
+        self.decoder = Decoder(model.num_heads, model.epsilon)
+        self.weights = weights_of(model)
 
     def generate(
         self,
         prompts: Any,
         max_new_tokens: int = 64,
-        sampler: str | Greedy | Random | Beam = "greedy",
+        sampler: str | Sampler = "greedy",
         seed: int | None = None,
         stop: str | Sequence[str] = (),
         stop_ids: Sequence[int] | None = None,
@@ -73,7 +71,7 @@ class Generator:
             max_new_tokens: largest number of tokens to append.
             sampler: `"greedy"`, `"random"`, `"top_k"` (50), `"top_p"` (0.9),
                 `"min_p"` (0.05), `"typical"` (0.95) or `"beam"` (4 beams), or
-                a `Greedy`, `Random` or `Beam` with other settings.
+                a `Greedy`, `Random`, `Beam` or `Speculative`.
             seed: of the draws, in `[0, 2**32)`. The same seed gives the same
                 result; without one it differs each time.
             stop: strings at which a text ends; they are left out.
@@ -96,7 +94,6 @@ class Generator:
                 texts are given and there is no tokenizer.
         """
         given = Prompts.of(prompts, self.tokenizer)
-        self._check(given, max_new_tokens, seed)
         if isinstance(stop, str):
             stop = (stop,)
         if (stop and not given.are_texts) or "" in stop:
@@ -106,24 +103,31 @@ class Generator:
             )
         if stop_ids is None:
             stop_ids = [] if self.tokenizer is None else [self.tokenizer.end_id]
-        chosen = find(sampler)
-        if isinstance(chosen, Beam) and callback is not None:
-            raise UsageError(
-                "beam search knows its text only in the end; leave the "
-                "callback out or take another sampler"
-            )
-        loop = _loop(self._decoder, chosen, _rules(rules, stop_ids))
-        rows = given.rows(stop, stop_ids)
+        loop, weights = self._loop(find(sampler), _rules(rules, stop_ids))
+        self._check(given, max_new_tokens, seed, loop.extra_slots)
         chunk = max_new_tokens
         if callback is not None:
+            if not loop.streams:
+                raise UsageError(
+                    "beam search knows its text only in the end; leave the "
+                    "callback out or take another sampler"
+                )
             chunk = 1
-        elif stop:
+        elif stop and loop.streams:
             chunk = TOKENS_BETWEEN_STOPS
-        for new in self._run(loop, given.ids, max_new_tokens, seed, chunk):
-            _take(rows, new, callback)
-            if all(row.finished for row in rows):
-                break
-        _end(rows, callback)
+        rows = given.rows(stop, stop_ids)
+        together = 1 if loop.one_by_one else len(rows)
+        entropy = seed
+        if entropy is None:
+            entropy = int(np.random.SeedSequence().generate_state(1)[0])
+        for first in range(0, len(rows), together):
+            some = range(first, first + together)
+            prompts = [(given.ids[i], (entropy, i)) for i in some]
+            for new in run(loop, weights, prompts, max_new_tokens, chunk):
+                _take(rows, some, new, callback)
+                if all(rows[i].finished for i in some):
+                    break
+            _end(rows, some, callback)
         return given.result(rows, stop_ids[0] if stop_ids else 0)
 
     def score(self, texts: Any) -> list[Score]:
@@ -156,9 +160,44 @@ class Generator:
                 f"both at most {self.max_length + 1}. Received: {lengths}"
             )
         self._check_ids(rows)
-        return [score(self._decoder, self._weights, ids) for ids in rows]
+        return [score(self.decoder, self.weights, ids) for ids in rows]
 
-    def _check(self, given: Prompts, max_new_tokens: int, seed: Any) -> None:
+    def _loop(
+        self, sampler: Sampler, rules: Rules
+    ) -> tuple[Loop, Weights | tuple[Weights, Weights]]:
+        """Makes the loop of a sampler, and the weights that it takes."""
+        if isinstance(sampler, Beam):
+            return BeamLoop(self.decoder, sampler, rules), self.weights
+        if not isinstance(sampler, Speculative):
+            return TokenLoop(self.decoder, sampler, rules), self.weights
+        if rules != Rules(stop_ids=rules.stop_ids):
+            raise UsageError(
+                "speculative decoding knows no rules but stop ids. "
+                f"Received: {rules}"
+            )
+        draft = sampler.draft
+        if (draft.vocabulary_size, draft.max_length) != (
+            self.vocabulary_size,
+            self.max_length,
+        ):
+            raise UsageError(
+                "the draft must have the vocabulary and the context of the "
+                f"model. Received: {draft.vocabulary_size} tokens and "
+                f"{draft.max_length} positions, not {self.vocabulary_size} "
+                f"and {self.max_length}"
+            )
+        loop = SpeculativeLoop(
+            self.decoder,
+            draft.decoder,
+            sampler.num_tokens,
+            sampler.sampler,
+            rules,
+        )
+        return loop, (self.weights, draft.weights)
+
+    def _check(
+        self, given: Prompts, max_new_tokens: int, seed: Any, extra: int
+    ) -> None:
         if max_new_tokens < 1:
             raise UsageError(
                 f"max_new_tokens must be at least 1. Received: {max_new_tokens}"
@@ -166,10 +205,12 @@ class Generator:
         if seed is not None and not 0 <= seed < 2**32:
             raise UsageError(f"seed must lie in [0, 2**32). Received: {seed}")
         longest = max(map(len, given.ids))
-        if longest + max_new_tokens > self.max_length:
+        if longest + max_new_tokens + extra > self.max_length:
+            room = f" of which {extra} must stay free" if extra else ""
             raise UsageError(
-                f"the context holds {self.max_length} tokens; the longest "
-                f"prompt has {longest} and max_new_tokens is {max_new_tokens}"
+                f"the context holds {self.max_length} tokens{room}; the "
+                f"longest prompt has {longest} and max_new_tokens is "
+                f"{max_new_tokens}"
             )
         self._check_ids(given.ids)
 
@@ -181,58 +222,9 @@ class Generator:
                     f"Received: {ids}"
                 )
 
-    def _run(
-        self,
-        loop: TokenLoop | BeamLoop,
-        ids: Sequence[Sequence[int]],
-        max_new_tokens: int,
-        seed: int | None,
-        chunk: int,
-    ) -> Iterator[np.ndarray]:
-        """Yields new tokens `(B, n)`, as soon as `chunk` more are there."""
-        longest = max(map(len, ids))
-        width = bucket(longest)
-        slots = bucket(width + max_new_tokens)
-        prompts = np.zeros((len(ids), width), "int32")
-        for row, prompt in zip(prompts, ids, strict=True):
-            row[width - len(prompt) :] = prompt
-        task = Task(
-            ops.convert_to_tensor([width - len(p) for p in ids], "int32"),
-            ops.convert_to_tensor(width, "int32"),
-            ops.convert_to_tensor(_draws(seed, len(ids), slots)),
-        )
-        prefill, decode = _compiled(loop)
-        state = prefill(self._weights, ops.convert_to_tensor(prompts), task)
-        if isinstance(loop, BeamLoop):
-            limit = ops.convert_to_tensor(max_new_tokens, "int32")
-            state = decode(self._weights, state, task, limit)
-            best = ops.convert_to_numpy(state.ended)[:, 0]
-            yield best[:, width : width + max_new_tokens]
-            return
-        done = 0
-        while done < max_new_tokens:
-            limit = min(done + chunk, max_new_tokens)
-            if limit > 1:  # The first token came with the prompts.
-                tensor = ops.convert_to_tensor(limit, "int32")
-                state = decode(self._weights, state, task, tensor)
-            tokens = ops.convert_to_numpy(state.tokens)
-            yield tokens[:, width + done : width + limit]
-            done = limit
-
-
-def _draws(seed: int | None, rows: int, count: int) -> np.ndarray:
-    """Draws of each row, which do not depend on the number of rows."""
-    entropy = np.random.SeedSequence().entropy if seed is None else seed
-    return np.stack(
-        [
-            np.random.default_rng([entropy, row]).random(count, "float32")
-            for row in range(rows)
-        ]
-    )
-
 
 def _rules(rules: dict[str, Any], stop_ids: Sequence[int]) -> Rules:
-    known = [name for name in inspect.signature(Rules).parameters][:-1]
+    known = list(inspect.signature(Rules).parameters)[:-1]
     for name in rules:
         if name not in known:
             raise UsageError(
@@ -242,36 +234,27 @@ def _rules(rules: dict[str, Any], stop_ids: Sequence[int]) -> Rules:
     return Rules(stop_ids=tuple(int(i) for i in stop_ids), **rules)
 
 
-def _loop(
-    decoder: Decoder, sampler: Greedy | Random | Beam, rules: Rules
-) -> TokenLoop | BeamLoop:
-    if isinstance(sampler, Beam):
-        return BeamLoop(decoder, sampler, rules)
-    return TokenLoop(decoder, sampler, rules)
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled(
-    loop: TokenLoop | BeamLoop,
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    compile_loop = backend.framework().loop
-    return compile_loop(loop.prefill), compile_loop(loop.decode)
-
-
 def _take(
-    rows: Sequence[Row], new: np.ndarray, callback: Callback | None
+    rows: Sequence[Row],
+    some: Iterable[int],
+    new: np.ndarray,
+    callback: Callback | None,
 ) -> None:
-    for number, (row, tokens) in enumerate(zip(rows, new, strict=True)):
+    """Gives new tokens to some of the rows."""
+    for i, tokens in zip(some, new, strict=True):
         for token in tokens.tolist():
-            if row.finished:
+            if rows[i].finished:
                 break
-            piece = row.push(token)
+            piece = rows[i].push(token)
             if callback is not None and piece != "":
-                callback(number, piece)
+                callback(i, piece)
 
 
-def _end(rows: Sequence[Row], callback: Callback | None) -> None:
-    for number, row in enumerate(rows):
-        piece = row.end()
+def _end(
+    rows: Sequence[Row], some: Iterable[int], callback: Callback | None
+) -> None:
+    """Ends some of the rows."""
+    for i in some:
+        piece = rows[i].end()
         if callback is not None and piece:
-            callback(number, piece)
+            callback(i, piece)

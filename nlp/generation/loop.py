@@ -1,7 +1,7 @@
 """The loop that appends one token after the other."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from keras import ops
 
@@ -45,6 +45,15 @@ class TokenLoop:
     decoder: Decoder
     sampler: Greedy | Random
     rules: Rules
+
+    streams: ClassVar = True  # whether tokens stay once they are there
+    one_by_one: ClassVar = False  # whether each prompt runs alone
+    extra_slots: ClassVar = 0
+    draws_per_token: ClassVar = 1
+
+    def result(self, state: State) -> Any:
+        """Gives prompts and new tokens, int32 `(B, S)`."""
+        return state.tokens
 
     def prefill(self, weights: Weights, prompts: Any, task: Task) -> State:
         """Reads the prompts and chooses the first new tokens.

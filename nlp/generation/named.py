@@ -7,8 +7,11 @@ from typing import Any
 from keras_multi.errors import UsageError
 from nlp.generation.beam import Beam
 from nlp.generation.samplers import Greedy, Random
+from nlp.generation.speculative import Speculative
 
-SAMPLERS: dict[str, Greedy | Random | Beam] = {
+Sampler = Greedy | Random | Beam | Speculative
+
+SAMPLERS: dict[str, Sampler] = {
     "greedy": Greedy(),
     "random": Random(),
     "top_k": Random(top_k=50),
@@ -19,9 +22,9 @@ SAMPLERS: dict[str, Greedy | Random | Beam] = {
 }
 
 
-def find(sampler: Any) -> Greedy | Random | Beam:
+def find(sampler: Any) -> Sampler:
     """Gives the sampler of a name; a sampler itself as it is."""
-    if isinstance(sampler, Greedy | Random | Beam):
+    if isinstance(sampler, Sampler):
         return sampler
     if sampler not in SAMPLERS:
         raise UsageError(
@@ -30,9 +33,7 @@ def find(sampler: Any) -> Greedy | Random | Beam:
     return SAMPLERS[sampler]
 
 
-def with_settings(
-    sampler: str, settings: Mapping[str, Any]
-) -> Greedy | Random | Beam:
+def with_settings(sampler: str, settings: Mapping[str, Any]) -> Sampler:
     """Changes the settings of a sampler.
 
     Args:

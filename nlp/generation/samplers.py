@@ -29,6 +29,11 @@ class Greedy:
         """
         return ops.cast(ops.argmax(logits, axis=-1), "int32")
 
+    def probabilities(self, logits: Any) -> Any:
+        """Gives 1 for the best token and 0 for the others, `(B, V)`."""
+        best = ops.argmax(logits, axis=-1)
+        return ops.one_hot(best, logits.shape[-1], dtype="float32")
+
 
 @dataclass(frozen=True)
 class Random:
@@ -114,7 +119,7 @@ class Random:
         return ops.softmax(logits, axis=-1)
 
     def __call__(self, logits: Any, draws: Any) -> Any:
-        """Chooses the token at which the summed probabilities pass the draw.
+        """Chooses tokens; see `pick`.
 
         Args:
             logits: float32 `(B, V)`.
@@ -123,11 +128,24 @@ class Random:
         Returns:
             int32 `(B,)`.
         """
-        sums = ops.cumsum(self.probabilities(logits), axis=-1)
-        total = sums[:, -1:]
-        chosen = _count(sums <= draws[:, None] * total)
-        # Rounding may bring a draw up to the total.
-        return ops.minimum(chosen, _count(sums < total))
+        return pick(self.probabilities(logits), draws)
+
+
+def pick(shares: Any, draws: Any) -> Any:
+    """Takes the entry at which the summed shares pass the draw.
+
+    Args:
+        shares: float32 `(B, V)`, not negative, one of each row positive.
+        draws: float32 `(B,)` in [0, 1), as parts of the sum of a row.
+
+    Returns:
+        int32 `(B,)`.
+    """
+    sums = ops.cumsum(shares, axis=-1)
+    total = sums[:, -1:]
+    chosen = _count(sums <= draws[:, None] * total)
+    # Rounding may bring a draw up to the total.
+    return ops.minimum(chosen, _count(sums < total))
 
 
 def _only(kept: Any, logits: Any) -> Any:
