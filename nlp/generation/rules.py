@@ -129,4 +129,5 @@ def _counts(tokens: Any, where: Any, size: int) -> Any:
     rows = ops.repeat(ops.arange(batch, dtype="int32"), slots)
     indices = ops.stack([rows, ops.reshape(tokens, (-1,))], axis=1)
     values = ops.cast(ops.reshape(where, (-1,)), "float32")
-    return ops.scatter(indices, values, (batch, size))
+    empty = ops.zeros((batch, size), "float32")
+    return ops.scatter_update(empty, indices, values, reduction="add")

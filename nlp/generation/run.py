@@ -46,10 +46,9 @@ def run(
         )
         for _, seed in prompts
     ]
+    starts = [width - len(ids) for ids, _ in prompts]
     task = Task(
-        ops.convert_to_tensor(
-            [width - len(ids) for ids, _ in prompts], "int32"
-        ),
+        ops.convert_to_tensor(starts, "int32"),
         ops.convert_to_tensor(width, "int32"),
         ops.convert_to_tensor(np.stack(draws)),
     )
