@@ -53,7 +53,8 @@ def generate(
     sampler: Annotated[
         str,
         typer.Option(
-            help="greedy, random, top_k, top_p, min_p, typical or beam."
+            help="greedy, random, top_k, top_p, min_p, typical, contrastive "
+            "or beam."
         ),
     ] = "greedy",
     temperature: Annotated[

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_multi.errors import UsageError
 from nlp.generation.beam import Beam, BeamLoop
+from nlp.generation.contrastive import Contrastive, ContrastiveLoop
 from nlp.generation.decoder import Decoder, Weights, weights_of
 from nlp.generation.loop import TokenLoop
 from nlp.generation.named import Sampler, find
@@ -70,8 +71,8 @@ class Generator:
                 an integer array `(batch, tokens)`.
             max_new_tokens: largest number of tokens to append.
             sampler: `"greedy"`, `"random"`, `"top_k"` (50), `"top_p"` (0.9),
-                `"min_p"` (0.05), `"typical"` (0.95) or `"beam"` (4 beams), or
-                a `Greedy`, `Random`, `Beam` or `Speculative`.
+                `"min_p"` (0.05), `"typical"` (0.95), `"beam"` (4 beams) or
+                `"contrastive"`, or one of the classes in `nlp.generation`.
             seed: of the draws, in `[0, 2**32)`. The same seed gives the same
                 result; without one it differs each time.
             stop: strings at which a text ends; they are left out.
@@ -168,6 +169,9 @@ class Generator:
         """Makes the loop of a sampler, and the weights that it takes."""
         if isinstance(sampler, Beam):
             return BeamLoop(self.decoder, sampler, rules), self.weights
+        if isinstance(sampler, Contrastive):
+            loop = ContrastiveLoop(self.decoder, sampler, rules)
+            return loop, self.weights
         if not isinstance(sampler, Speculative):
             return TokenLoop(self.decoder, sampler, rules), self.weights
         if rules != Rules(stop_ids=rules.stop_ids):
@@ -186,14 +190,14 @@ class Generator:
                 f"{draft.max_length} positions, not {self.vocabulary_size} "
                 f"and {self.max_length}"
             )
-        loop = SpeculativeLoop(
+        speculative = SpeculativeLoop(
             self.decoder,
             draft.decoder,
             sampler.num_tokens,
             sampler.sampler,
             rules,
         )
-        return loop, (self.weights, draft.weights)
+        return speculative, (self.weights, draft.weights)
 
     def _check(
         self, given: Prompts, max_new_tokens: int, seed: Any, extra: int

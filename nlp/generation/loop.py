@@ -164,15 +164,35 @@ def next_logits(
     Returns:
         Float32 logits `(B, V)` of the token after it, and the caches.
     """
-    slots = ops.arange(tokens.shape[1], dtype="int32")[None]  # (1, S)
-    seen = ops.logical_and(slots >= start[:, None], slots <= slot)
     token = ops.take(tokens, slot, axis=1)[:, None]  # (B, 1)
-    hidden, caches = decoder(
-        weights,
-        token,
-        (slot - start)[:, None],
-        caches,
-        slot,
-        seen[:, None, None],
-    )
+    hidden, caches = read_token(decoder, weights, token, start, slot, caches)
     return decoder.logits(weights, hidden)[:, 0], caches
+
+
+def read_token(
+    decoder: Decoder,
+    weights: Weights,
+    token: Any,
+    start: Any,
+    slot: Any,
+    caches: Caches,
+) -> tuple[Any, Caches]:
+    """Computes one token of each text.
+
+    Args:
+        decoder: of the model.
+        weights: of the model.
+        token: int32 `(B, 1)`.
+        start: int32 `(B,)`, first slot of each text.
+        slot: int32 scalar, the slot of the token; those before are in the
+            caches.
+        caches: of S slots.
+
+    Returns:
+        The stream `(B, 1, D)` and the caches.
+    """
+    slots = ops.arange(caches[0][0].shape[2], dtype="int32")[None]  # (1, S)
+    seen = ops.logical_and(slots >= start[:, None], slots <= slot)  # (B, S)
+    positions = (slot - start)[:, None]  # (B, 1)
+    mask = seen[:, None, None]  # (B, 1, 1, S)
+    return decoder(weights, token, positions, caches, slot, mask)

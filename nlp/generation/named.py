@@ -6,10 +6,11 @@ from typing import Any
 
 from keras_multi.errors import UsageError
 from nlp.generation.beam import Beam
+from nlp.generation.contrastive import Contrastive
 from nlp.generation.samplers import Greedy, Random
 from nlp.generation.speculative import Speculative
 
-Sampler = Greedy | Random | Beam | Speculative
+Sampler = Greedy | Random | Beam | Contrastive | Speculative
 
 SAMPLERS: dict[str, Sampler] = {
     "greedy": Greedy(),
@@ -19,6 +20,7 @@ SAMPLERS: dict[str, Sampler] = {
     "min_p": Random(min_p=0.05),
     "typical": Random(typical_p=0.95),
     "beam": Beam(),
+    "contrastive": Contrastive(),
 }
 
 

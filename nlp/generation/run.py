@@ -9,11 +9,12 @@ from keras import ops
 
 from keras_multi import backend
 from nlp.generation.beam import BeamLoop
+from nlp.generation.contrastive import ContrastiveLoop
 from nlp.generation.loop import Task, TokenLoop
 from nlp.generation.prompts import bucket
 from nlp.generation.speculative import SpeculativeLoop
 
-Loop = TokenLoop | BeamLoop | SpeculativeLoop
+Loop = TokenLoop | BeamLoop | ContrastiveLoop | SpeculativeLoop
 
 
 def run(
