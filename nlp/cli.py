@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 app = typer.Typer(
-    help="Language models: generate, score.", no_args_is_help=True
+    help="Language models: train, evaluate, generate, score.",
+    no_args_is_help=True,
 )
 
+Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 Model = Annotated[
     str,
     typer.Option(
@@ -38,7 +40,7 @@ File = Annotated[
 
 @app.callback()
 def nlp() -> None:
-    """Language models: generate, score."""
+    """Language models: train, evaluate, generate, score."""
 
 
 @app.command()
@@ -165,6 +167,54 @@ def score(
     Console().print(table)
 
 
+@app.command()
+def train(
+    data: Annotated[
+        str, typer.Option(help="pydoc, or a text file in UTF-8.")
+    ] = "pydoc",
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run.", show_default="runs/gpt2-DATA"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with fields of the recipe."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A field of the recipe; may be given again.",
+        ),
+    ] = None,
+    backend: Backend = None,
+    as_json: Json = False,
+) -> None:
+    """Train a small GPT-2 from nothing and save it with its test metrics."""
+    from keras_multi.fields import read_settings, read_toml
+    from nlp.recipe import Recipe
+
+    fields: dict[str, Any] = {"data": data}
+    if config is not None:
+        fields |= read_toml(config)
+    recipe = Recipe.of(**(fields | read_settings(settings or ())))
+    folder = output or Path("runs") / f"gpt2-{Path(recipe.data).stem}"
+    _select(backend)
+    from nlp.train import train as run
+
+    _show_metrics({**run(recipe, folder), "output": str(folder)}, as_json)
+
+
+@app.command()
+def evaluate(run: Run, backend: Backend = None, as_json: Json = False) -> None:
+    """Measure a trained model on the test part of its text."""
+    _select(backend)
+    from nlp.train import evaluate as measure
+
+    _show_metrics(measure(run), as_json)
+
+
 def _texts(given: list[str] | None, file: Path | None) -> list[str]:
     """Takes texts from the arguments, a file, or else standard input."""
     from keras_multi.errors import UsageError
@@ -192,9 +242,7 @@ def _load(model: str, precision: str, backend_name: str | None) -> Any:
     from keras_multi import backend
     from keras_multi.errors import UsageError
 
-    backend.select(
-        backend.configured() if backend_name is None else backend_name
-    )
+    _select(backend_name)
     if precision not in backend.PRECISIONS:
         raise UsageError(
             f"unknown precision {precision!r}; choose one of "
@@ -203,6 +251,30 @@ def _load(model: str, precision: str, backend_name: str | None) -> Any:
     from nlp import GPT2, Generator
 
     return Generator(GPT2.from_preset(model, dtype=precision))
+
+
+def _select(name: str | None) -> None:
+    from keras_multi import backend
+
+    backend.select(backend.configured() if name is None else name)
+
+
+def _show_metrics(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(result)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{result['model']} on {result['data']} ({result['backend']})"
+    table = Table("test metric", "value", title=title)
+    for name, value in result["test"].items():
+        table.add_row(name, f"{value:.4g}")
+    console = Console()
+    console.print(table)
+    if "sample" in result:
+        console.print(result["sample"], markup=False, highlight=False)
+        console.print(f"saved in {result['output']}")
 
 
 def _show(row: int, piece: str) -> None:

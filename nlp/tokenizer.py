@@ -105,6 +105,32 @@ class Tokenizer:
         return cls(tokenizer, end_of_text)
 
     @classmethod
+    def train(cls, texts: Iterable[str], vocabulary_size: int) -> Self:
+        """Learns tokens and merges from texts.
+
+        Args:
+            texts: the texts.
+            vocabulary_size: largest number of tokens; at least 257.
+
+        Raises:
+            UsageError: if tokenizers is not installed.
+        """
+        tokenizers = _library()
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+            add_prefix_space=False
+        )
+        tokenizer.decoder = tokenizers.decoders.ByteLevel()
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=vocabulary_size,
+            show_progress=False,
+            special_tokens=[END_OF_TEXT],
+            initial_alphabet=sorted(_byte_of_character()),
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer)
+
+    @classmethod
     def gpt2(cls, cache_dir: Path | None = None, progress: bool = True) -> Self:
         """Makes the tokenizer of GPT-2; the first call fetches its files.
 

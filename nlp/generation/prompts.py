@@ -86,7 +86,13 @@ class Prompts:
             UsageError: if it is something else, there are no prompts or
                 tokens, or texts are given and there is no tokenizer.
         """
-        items = [given] if isinstance(given, str) else list(given)
+        try:
+            items = [given] if isinstance(given, str) else list(given)
+        except TypeError as error:
+            raise UsageError(
+                "prompts must be a text, a list of texts, or token ids. "
+                f"Received: prompts={given!r}"
+            ) from error
         texts = None
         if items and all(isinstance(item, str) for item in items):
             if tokenizer is None:
@@ -140,7 +146,10 @@ class Prompts:
 
 
 def _ids(item: Any) -> list[int]:
-    array = np.asarray(item)
+    try:
+        array = np.asarray(item)
+    except ValueError:  # Lists of unequal lengths inside.
+        array = np.array(None)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise UsageError(
             "a prompt must be a text or a sequence of token ids. "

@@ -218,6 +218,8 @@ def test_low_precision_runs(policy, models):
         ([], {}, "at least one token"),
         ([[]], {}, "at least one token"),
         ([[0.5]], {}, "sequence of token ids"),
+        ([[1, [2]]], {}, "sequence of token ids"),
+        (5, {}, "prompts must be a text"),
         ([[61]], {}, r"must lie in \[0, 61\)"),
         ("A" * 60, {"max_new_tokens": 5}, "holds 64 tokens"),
         ("A", {"max_new_tokens": 0}, "max_new_tokens must be"),
