@@ -8,7 +8,7 @@ from keras import ops
 from keras_multi import backend
 from keras_multi.errors import UsageError
 from nlp.generation.decoder import Caches, Decoder, Weights
-from nlp.generation.loop import Task, next_logits, read_prompts
+from nlp.generation.loop import Task, next_logits, read_prompts, repeat_rows
 from nlp.generation.rules import Rules
 
 LOW = -1e30  # the score of what is not there
@@ -88,7 +88,7 @@ class BeamLoop:
             self.decoder, weights, prompts, task.start, caches
         )
         tokens = ops.pad(prompts, ((0, 0), (0, slots - length)))
-        tokens = ops.repeat(tokens, k, axis=0)
+        tokens = repeat_rows(tokens, k)
         # All beams start equal, so that one of them must count.
         others = ops.full((batch, k - 1), LOW, "float32")
         scores = ops.concatenate(
@@ -102,7 +102,7 @@ class BeamLoop:
             ops.full((batch, k), LOW, "float32"),
             ops.zeros((batch,), "bool"),
             tuple(
-                (ops.repeat(keys, k, axis=0), ops.repeat(values, k, axis=0))
+                (repeat_rows(keys, k), repeat_rows(values, k))
                 for keys, values in caches
             ),
         )
@@ -128,7 +128,7 @@ class BeamLoop:
     ) -> BeamState:
         batch, k, slots = state.ended.shape
         slot = task.prompt + state.step
-        start = ops.repeat(task.start, k)  # (B * K,)
+        start = repeat_rows(task.start, k)  # (B * K,)
         logits, caches = next_logits(
             self.decoder, weights, state.tokens, start, slot - 1, state.caches
         )

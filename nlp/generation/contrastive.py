@@ -8,7 +8,7 @@ from keras import ops
 from keras_multi import backend
 from keras_multi.errors import UsageError
 from nlp.generation.decoder import Caches, Decoder, Weights
-from nlp.generation.loop import Task, read_prompts, read_token
+from nlp.generation.loop import Task, read_prompts, read_token, repeat_rows
 from nlp.generation.rules import Rules
 
 LOW = -1e30  # the similarity to what is not there
@@ -134,9 +134,9 @@ class ContrastiveLoop:
             self.decoder,
             weights,
             ops.reshape(candidates, (batch * k, 1)),
-            ops.repeat(task.start, k),
+            repeat_rows(task.start, k),
             slot,
-            _map(state.caches, lambda x: ops.repeat(x, k, axis=0)),
+            _map(state.caches, lambda x: repeat_rows(x, k)),
         )
         units = ops.reshape(_unit(stream), (batch, k, -1))  # (B, K, D)
         cosines = ops.matmul(units, ops.transpose(state.units, (0, 2, 1)))

@@ -196,3 +196,11 @@ def read_token(
     positions = (slot - start)[:, None]  # (B, 1)
     mask = seen[:, None, None]  # (B, 1, 1, S)
     return decoder(weights, token, positions, caches, slot, mask)
+
+
+def repeat_rows(x: Any, times: int) -> Any:
+    """Repeats each row: `(B, ...)` to `(B * times, ...)`."""
+    # `ops.repeat` forgets the shape on TensorFlow.
+    batch, *rest = x.shape
+    x = ops.broadcast_to(x[:, None], (batch, times, *rest))
+    return ops.reshape(x, (batch * times, *rest))

@@ -126,8 +126,9 @@ class Rules:
 def _counts(tokens: Any, where: Any, size: int) -> Any:
     """Counts each token in the slots that are marked; float32 `(B, V)`."""
     batch, slots = tokens.shape
-    rows = ops.repeat(ops.arange(batch, dtype="int32"), slots)
-    indices = ops.stack([rows, ops.reshape(tokens, (-1,))], axis=1)
+    rows = ops.arange(batch, dtype="int32")[:, None]
+    rows = ops.broadcast_to(rows, (batch, slots))
+    indices = ops.reshape(ops.stack([rows, tokens], axis=-1), (-1, 2))
     values = ops.cast(ops.reshape(where, (-1,)), "float32")
     empty = ops.zeros((batch, size), "float32")
     return ops.scatter_update(empty, indices, values, reduction="add")
