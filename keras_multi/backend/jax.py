@@ -14,6 +14,7 @@ from jax.extend import core
 
 MODES = ("xla",)
 COMPILED = "xla"
+FLASH_ATTENTION = None  # Keras decides
 GRADIENTS_REPLACE = True  # see `rows_that_train`
 
 # Primitives that may hold products, and that `operations` cannot look into.

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 MODES = ("xla", "graph")
 COMPILED = "xla"
+FLASH_ATTENTION = None  # Keras decides
 GRADIENTS_REPLACE = False  # see `rows_that_train`
 
 # Operations that hold products and that `operations` cannot count.

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 MODES = ("eager", "compile")
 COMPILED = "compile"
+FLASH_ATTENTION = False  # not by Keras, whose test cannot be traced
 GRADIENTS_REPLACE = False  # see `rows_that_train`
 
 ATTENTION = (

@@ -133,9 +133,11 @@ class Wheel(Source):
 
     Attributes:
         requirement: the distribution and its version, `"name==version"`.
+        tag: the end of the file name: which Pythons and platforms it is for.
     """
 
     requirement: str
+    tag: str = "py3-none-any"
 
     @property
     def label(self) -> str:
@@ -146,7 +148,7 @@ class Wheel(Source):
     def filename(self) -> str:
         """The file name that the wheel format prescribes."""
         distribution, version = self.requirement.split("==")
-        return f"{distribution.replace('-', '_')}-{version}-py3-none-any.whl"
+        return f"{distribution.replace('-', '_')}-{version}-{self.tag}.whl"
 
     def _download(self, folder: Path, progress: bool) -> Path:
         if progress:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_multi import backend
 from keras_multi.layers.feature_cross import Shape, clone_initializer
 
 Cache = tuple[Any, Any]
@@ -102,6 +103,7 @@ class SelfAttention(keras.layers.Layer):
             dtype=self.dtype_policy,
         )
         self.output_dense.build(input_shape)
+        self._flash_attention = backend.framework().FLASH_ATTENTION
 
     def call(
         self,
@@ -119,7 +121,12 @@ class SelfAttention(keras.layers.Layer):
             mask = ops.cast(padding_mask, "bool")[:, None, None, :]
         if cache is None:
             attended = ops.dot_product_attention(
-                query, key, value, mask=mask, is_causal=self.causal
+                query,
+                key,
+                value,
+                mask=mask,
+                is_causal=self.causal,
+                flash_attention=self._flash_attention,
             )
             return self._join_heads(attended)
         self._check_cache(position)
@@ -132,7 +139,9 @@ class SelfAttention(keras.layers.Layer):
         now = ops.arange(query.shape[1], dtype="int32") + position  # (T,)
         earlier = (slots <= now[:, None])[None, None]  # (1, 1, T, S)
         mask = earlier if mask is None else ops.logical_and(mask, earlier)
-        attended = ops.dot_product_attention(query, key, value, mask=mask)
+        attended = ops.dot_product_attention(
+            query, key, value, mask=mask, flash_attention=self._flash_attention
+        )
         return self._join_heads(attended), (key, value)
 
     def _split_heads(self, x: Any) -> Any:

@@ -98,6 +98,11 @@ class TransformerBlock(keras.layers.Layer):
 
     def build(self, input_shape: Shape, *_: Any) -> None:
         dim = input_shape[-1]
+        if dim is None:
+            raise ValueError(
+                "the width of the inputs must be static. "
+                f"Received: input_shape={input_shape}"
+            )
         self.attention_norm.build(input_shape)
         self.attention.build(input_shape)
         self.mlp_norm.build(input_shape)
