@@ -38,7 +38,8 @@ def load(source: str) -> Texts:
     """
     if source == "pydoc":
         topics = importlib.import_module("pydoc_data.topics").topics
-        texts = [topics[name] for name in sorted(topics)]
+        # Some topics have the same text.
+        texts = list(dict.fromkeys(topics[name] for name in sorted(topics)))
         return Texts(
             [t for i, t in enumerate(texts) if i % TEST_SHARE],
             texts[::TEST_SHARE],

@@ -131,7 +131,9 @@ class GPT2(keras.Model):
         )
 
     def build(self, input_shape: Any = None) -> None:
-        """Makes the weights; the arguments of the model fix all shapes."""
+        """Makes the weights, if they are not there yet."""
+        if self.built:
+            return
         shape = (None, None, self.hidden_dim)
         self.tokens.build()
         self.positions.build()

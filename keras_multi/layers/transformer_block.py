@@ -131,7 +131,10 @@ class TransformerBlock(keras.layers.Layer):
         training: bool | None = None,
     ) -> Any:
         attended = self.attention(
-            self.attention_norm(inputs), padding_mask, cache, position
+            self.attention_norm(inputs),
+            padding_mask,
+            cache=cache,
+            position=position,
         )
         if cache is not None:
             attended, cache = attended

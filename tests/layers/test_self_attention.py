@@ -95,7 +95,9 @@ def test_cache_gives_what_the_whole_sequence_gives(mask):
         slots = np.concatenate([mask, np.zeros((4, 1), bool)], axis=1)
     parts = []
     for start, stop in ((0, 3), (3, 5), (5, 6)):
-        part, cache = layer(X[:, start:stop], slots, cache, start)
+        part, cache = layer(
+            X[:, start:stop], slots, cache=cache, position=start
+        )
         parts.append(ops.convert_to_numpy(part))
     seen = np.ones((4, 6), bool) if mask is None else mask
     np.testing.assert_allclose(

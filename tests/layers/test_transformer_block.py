@@ -70,8 +70,8 @@ def test_cache_gives_what_the_whole_sequence_gives():
     block = filled(causal=True)
     whole = ops.convert_to_numpy(block(X))
     cache = (ops.zeros((4, 6, 2, 4)), ops.zeros((4, 6, 2, 4)))
-    first, cache = block(X[:, :4], None, cache, 0)
-    second, cache = block(X[:, 4:], None, cache, 4)
+    first, cache = block(X[:, :4], cache=cache, position=0)
+    second, cache = block(X[:, 4:], cache=cache, position=4)
     parts = [ops.convert_to_numpy(part) for part in (first, second)]
     np.testing.assert_allclose(
         np.concatenate(parts, axis=1), whole, rtol=1e-4, atol=1e-5
