@@ -233,7 +233,7 @@ def test_low_precision_runs(policy, models):
 )
 def test_says_what_is_wrong(prompts, options, message, writer):
     with pytest.raises(UsageError, match=message):
-        writer.generate(prompts, **options)
+        writer.generate(prompts, **{"max_new_tokens": 4, **options})
 
 
 def test_texts_need_a_tokenizer(generator):
