@@ -5,12 +5,11 @@ import pytest
 from typer.testing import CliRunner
 
 from keras_multi.errors import DataError, UsageError
-from keras_multi.training.checkpoint import Checkpoint
 from nlp import GPT2, Tokenizer, data
 from nlp.cli import app
 from nlp.ngram import ByteModel
 from nlp.recipe import Recipe
-from nlp.train import evaluate, metrics, train
+from nlp.train import evaluate, metrics
 
 TINY = {
     "vocabulary_size": 260,
@@ -48,28 +47,6 @@ def test_trains_and_evaluates(source, tmp_path):
     assert not (tmp_path / "checkpoint.npz").exists()
     model = GPT2.from_preset(tmp_path / "model")
     assert model.generate("the", max_new_tokens=3).startswith("the")
-
-
-def test_an_interrupted_run_ends_as_one_that_was_not(
-    source, tmp_path, monkeypatch
-):
-    recipe = Recipe.of(data=source, **TINY)
-    whole = train(recipe, tmp_path / "whole", progress=False)
-    calls = []
-
-    write = Checkpoint._write
-
-    def interrupted(self, *arguments):
-        write(self, *arguments)
-        calls.append(1)
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoint, "_write", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, tmp_path / "run", progress=False)
-    again = train(recipe, tmp_path / "run", progress=False)
-    assert again == whole
 
 
 def test_metrics_equal_the_scores_of_the_tokens():

@@ -205,9 +205,8 @@ def test_a_model_generates_with_the_weights_it_has(models):
     assert before != after
 
 
-@pytest.mark.parametrize("policy", ["bfloat16", "mixed_bfloat16"])
-def test_low_precision_runs(policy, models):
-    model = GPT2(VOCABULARY, 2, 4, 32, max_length=64, dtype=policy)
+def test_low_precision_runs():
+    model = GPT2(VOCABULARY, 1, 2, 8, max_length=64, dtype="bfloat16")
     assert len(model.generate(PROMPTS, max_new_tokens=5)[0]) == 14
 
 
