@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 from keras_multi.errors import UsageError
 from nlp import GPT2, Tokenizer
 from nlp.cli import app
+from nlp.generation import Beam, Random
+from nlp.generation.named import with_settings
 from nlp.tokenizer import END_OF_TEXT
 
 
@@ -58,12 +60,9 @@ def test_shows_and_returns_the_same_text(folder, tmp_path):
     assert again.splitlines() == several
 
 
-def test_searches_with_beams(folder):
-    shown = run(
-        "generate", "AB", "--model", folder, "--max-new-tokens", "4",
-        "--sampler", "beam", "--num-beams", "2",
-    )  # fmt: skip
-    assert shown.startswith("AB")
+def test_settings_change_a_sampler():
+    assert with_settings("beam", {"num_beams": 2}) == Beam(2)
+    assert with_settings("top_k", {"top_p": 0.5}) == Random(top_k=50, top_p=0.5)
 
 
 def test_scores(folder):

@@ -46,12 +46,17 @@ def test_equals_the_equation(models):
     assert texts != generator.generate(PROMPTS, 12)
 
 
-def test_without_a_weight_it_is_greedy(models):
+def test_without_a_weight_it_is_greedy_and_stops(models):
     _, generator = models
-    stop = [generator.generate(PROMPTS, 12)[0][9]]
-    assert generator.generate(
-        PROMPTS, 12, Contrastive(2, 0.0), stop_ids=stop
-    ) == generator.generate(PROMPTS, 12, stop_ids=stop)
+    greedy = generator.generate(PROMPTS, 12)
+    stop = greedy[0][9]
+    texts = generator.generate(
+        PROMPTS, 12, Contrastive(2, 0.0), stop_ids=[stop]
+    )
+    for prompt, text, longer in zip(PROMPTS, texts, greedy, strict=True):
+        new = longer[len(prompt) :]
+        end = new.index(stop) + 1 if stop in new else len(new)
+        assert text == prompt + new[:end]
 
 
 @pytest.mark.parametrize("arguments", [(0, 0.5), (4, -0.1), (4, 1.1)])

@@ -74,17 +74,21 @@ def test_greedy_equals_transformers_for_prompts_of_any_length(
 
 def test_neither_batch_nor_padding_changes_a_text(generator):
     sampler = Random(0.9, top_k=30)
-    (first, *_) = generator.generate(PROMPTS, 20, sampler, seed=7)
-    assert generator.generate(PROMPTS[:1], 20, sampler, seed=7) == [first]
-    assert generator.generate(PROMPTS[:1], 20, sampler, seed=8) != [first]
-    # More room changes nothing but the size of the caches.
-    longer = generator.generate(PROMPTS[:1], 60, sampler, seed=7)[0]
-    assert longer[: len(first)] == first
+    texts = generator.generate(PROMPTS, 20, sampler, seed=7)
+    alone = generator.generate(PROMPTS[:1], 20, sampler, seed=7)
+    assert alone == texts[:1]
+    other = [PROMPTS[0], [1], [2], [3, 4]]
+    assert generator.generate(other, 20, sampler, seed=7)[0] == texts[0]
 
 
-def test_without_a_seed_the_text_differs(generator):
-    texts = [generator.generate(PROMPTS, 20, "top_k") for _ in range(2)]
-    assert texts[0] != texts[1]
+def test_the_seed_decides(generator):
+    sampler = Random(0.9, top_k=30)
+    texts = [
+        generator.generate(PROMPTS, 20, sampler, seed=seed)
+        for seed in (7, 7, 8, None, None)
+    ]
+    assert texts[0] == texts[1]
+    assert len({str(text) for text in texts}) == 4
 
 
 def test_rules_equal_transformers(models, generator):
@@ -103,21 +107,17 @@ def test_rules_equal_transformers(models, generator):
 
 
 def test_stop_ids_end_each_row_by_itself(generator):
-    free = generator.generate(PROMPTS, 20)
+    free = generator.generate(PROMPTS, 64)
     stop = free[0][len(PROMPTS[0]) + 4]
     expected = []
     for prompt, text in zip(PROMPTS, free, strict=True):
-        new = text[len(prompt) :]
+        new = text[len(prompt) :][:20]
         end = new.index(stop) + 1 if stop in new else len(new)
         expected.append(prompt + new[:end])
     assert generator.generate(PROMPTS, 20, stop_ids=[stop]) == expected
-    array = np.array([PROMPTS[0]] * 2)
+    array = np.array([PROMPTS[0]] * 4)
     stopped = generator.generate(array, 20, stop_ids=[stop])
-    assert stopped.tolist() == [expected[0]] * 2
-    least = generator.generate(
-        PROMPTS[:1], 20, stop_ids=[stop], min_new_tokens=10
-    )
-    assert len(least[0]) >= len(PROMPTS[0]) + 10
+    assert stopped.tolist() == [expected[0]] * 4
 
 
 def test_gives_the_type_that_it_gets(writer):
@@ -158,15 +158,6 @@ def test_stop_strings_end_a_text_and_are_left_out(writer):
             "ABC", 30, "random", 1, stop=stop, callback=callback
         )
     assert "ABC" + "".join(pieces) == expected
-
-
-def test_the_end_token_is_no_part_of_a_text(writer):
-    free = writer.generate([[1, 2]], 20, "random", 4, stop_ids=())
-    end = free[0][7]
-    text = writer.generate("#$", 1)
-    assert END_OF_TEXT not in text
-    stopped = writer.generate([[1, 2]], 20, "random", 4, stop_ids=[end])
-    assert stopped[0] == free[0][: free[0].index(end, 2) + 1]
 
 
 def test_a_prompt_of_another_length_is_not_compiled_anew(
@@ -244,7 +235,6 @@ def test_beams_equal_transformers(models, generator):
     for beam, stops in (
         (Beam(3), []),
         (Beam(4, 0.5), [3, 17, 20, 33, 41]),
-        (Beam(4, 2.0), [3, 17, 20, 33, 41]),
     ):
         ours = generator.generate(PROMPTS, 12, beam, stop_ids=stops)
         for prompt, text in zip(PROMPTS, ours, strict=True):

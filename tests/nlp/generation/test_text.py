@@ -2,6 +2,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlp import Tokenizer
+from nlp.generation.prompts import Row
 from nlp.generation.text import TextStream
 from nlp.tokenizer import END_OF_TEXT
 
@@ -48,3 +49,13 @@ def test_gives_the_text_up_to_the_first_stop(text, stops):
     seen = text[: min(ends)]
     begin = min(seen.find(stop) for stop in stops if stop in seen)
     assert ("".join(pieces), stopped) == (seen[:begin], True)
+
+
+def test_the_end_token_ends_a_row_and_is_no_part_of_its_text():
+    row = Row(TextStream(TOKENIZER, ["bb"]), [TOKENIZER.end_id])
+    pieces = [row.push(token) for token in (0, 1, TOKENIZER.end_id)]
+    assert pieces == ["a", "", ""]
+    assert row.finished
+    assert row.end() == "b"
+    assert row.text == "ab"
+    assert row.ids == [0, 1, TOKENIZER.end_id]
