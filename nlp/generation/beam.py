@@ -5,9 +5,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from keras import ops
 
-from keras_multi import backend
 from keras_multi.errors import UsageError
-from nlp.generation.decoder import Caches, Decoder, Weights
+from nlp.generation.decoder import Caches, Decoder, Weights, kernels
 from nlp.generation.loop import Task, next_logits, read_prompts, repeat_rows
 from nlp.generation.rules import Rules
 
@@ -143,9 +142,7 @@ class BeamLoop:
         chosen = ops.cast(best % size, "int32")
         rows = ops.arange(batch, dtype="int32")[:, None] * k
         tokens = ops.take(state.tokens, rows + beams, axis=0)  # (B, 2K, S)
-        tokens = backend.framework().write(
-            tokens, chosen[:, :, None], (0, 0, slot)
-        )
+        tokens = kernels().write(tokens, chosen[:, :, None], (0, 0, slot))
 
         last = state.step + 1 >= limit
         ends = ops.logical_or(self.rules.stops(chosen), last)

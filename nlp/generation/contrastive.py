@@ -5,9 +5,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from keras import ops
 
-from keras_multi import backend
 from keras_multi.errors import UsageError
-from nlp.generation.decoder import Caches, Decoder, Weights
+from nlp.generation.decoder import Caches, Decoder, Weights, kernels
 from nlp.generation.loop import Task, read_prompts, read_token, repeat_rows
 from nlp.generation.rules import Rules
 
@@ -120,7 +119,7 @@ class ContrastiveLoop:
     def _step(
         self, weights: Weights, state: ContrastiveState, task: Task
     ) -> ContrastiveState:
-        write = backend.framework().write
+        write = kernels().write
         batch, slots = state.tokens.shape
         slot = task.prompt + state.step
         logits = self.decoder.logits(weights, state.stream)[:, 0]  # (B, V)

@@ -6,7 +6,9 @@ plain tensors, cast and laid out once, and a call computes some tokens more of
 a sequence whose keys and values are in a cache.
 """
 
+import functools
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -18,6 +20,12 @@ from nlp.gpt2 import GPT2
 HIDDEN = -1e30  # a score whose share in a softmax is zero
 
 Caches = tuple[tuple[Any, Any], ...]
+
+
+@functools.cache
+def kernels() -> ModuleType:
+    """The functions of the backend; looking for it costs time."""
+    return backend.framework()
 
 
 class Norm(NamedTuple):
@@ -58,7 +66,7 @@ def weights_of(model: GPT2) -> Weights:
     """Copies the weights of a model, in the layout that generates fastest."""
     model.build()
     dtype = model.compute_dtype
-    constant = backend.framework().constant
+    constant = kernels().constant
 
     def copied(variable: Any) -> Any:
         return constant(ops.cast(variable, dtype))
@@ -141,7 +149,7 @@ class Decoder:
 
     def logits(self, weights: Weights, hidden: Any) -> Any:
         """Turns the stream `(B, T, D)` into float32 logits `(B, T, V)`."""
-        linear = backend.framework().linear
+        linear = kernels().linear
         return ops.cast(linear(hidden, weights.tokens), "float32")
 
     def _block(
@@ -152,8 +160,8 @@ class Decoder:
         slot: Any,
         mask: Any,
     ) -> tuple[Any, tuple[Any, Any]]:
-        linear = backend.framework().linear
-        write = backend.framework().write
+        linear = kernels().linear
+        write = kernels().write
         batch, tokens, dim = x.shape
         heads, head_dim = self.num_heads, dim // self.num_heads
 

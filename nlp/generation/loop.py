@@ -5,8 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from keras import ops
 
-from keras_multi import backend
-from nlp.generation.decoder import Caches, Decoder, Weights
+from nlp.generation.decoder import Caches, Decoder, Weights, kernels
 from nlp.generation.rules import Rules
 from nlp.generation.samplers import Greedy, Random
 
@@ -109,7 +108,7 @@ class TokenLoop:
         draws = ops.take(task.draws, state.step, axis=1)  # (B,)
         chosen = self.sampler(logits, draws)
         chosen = ops.where(state.finished, 0, chosen)
-        write = backend.framework().write
+        write = kernels().write
         return State(
             state.step + 1,
             write(state.tokens, chosen[:, None], (0, slot)),

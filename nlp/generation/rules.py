@@ -67,6 +67,8 @@ class Rules:
         Returns:
             float32 `(B, V)`.
         """
+        if self == Rules(stop_ids=self.stop_ids):
+            return logits
         slots = ops.arange(tokens.shape[1], dtype="int32")[None]  # (1, S)
         text = ops.logical_and(slots >= start[:, None], slots < now)
         new = ops.logical_and(text, slots >= prompt)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_multi import backend
 from nlp.generation.beam import BeamLoop
 from nlp.generation.contrastive import ContrastiveLoop
+from nlp.generation.decoder import kernels
 from nlp.generation.loop import Task, TokenLoop
 from nlp.generation.prompts import bucket
 from nlp.generation.speculative import SpeculativeLoop
@@ -68,5 +68,5 @@ def run(
 
 @functools.lru_cache(maxsize=64)
 def _compiled(loop: Loop) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    compile_loop = backend.framework().loop
+    compile_loop = kernels().loop
     return compile_loop(loop.prefill), compile_loop(loop.decode)

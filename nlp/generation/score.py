@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_multi import backend
-from nlp.generation.decoder import Decoder, Weights
+from nlp.generation.decoder import Decoder, Weights, kernels
 from nlp.generation.loop import read_prompts
 from nlp.generation.prompts import bucket
 
@@ -68,5 +67,5 @@ def _compiled(decoder: Decoder) -> Callable[..., Any]:
         following = ops.take_along_axis(logits, token_ids[0, 1:, None], axis=1)
         return following[:, 0] - ops.logsumexp(logits, axis=-1)
 
-    compiled: Callable[..., Any] = backend.framework().loop(log_probabilities)
+    compiled: Callable[..., Any] = kernels().loop(log_probabilities)
     return compiled

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from keras import ops
 
-from keras_multi import backend
 from keras_multi.errors import UsageError
-from nlp.generation.decoder import Caches, Decoder, Weights
+from nlp.generation.decoder import Caches, Decoder, Weights, kernels
 from nlp.generation.loop import Task, next_logits, read_prompts
 from nlp.generation.rules import Rules
 from nlp.generation.samplers import Greedy, Random, pick
@@ -171,7 +170,7 @@ class SpeculativeLoop:
             ops.take(tokens[0], places[1:], axis=0),
             draws[k + 1 :],
         )
-        write = backend.framework().write
+        write = kernels().write
         tokens = write(
             tokens, ops.reshape(following, (1, 1)), (0, slot + 1 + accepted)
         )
@@ -201,7 +200,7 @@ class SpeculativeLoop:
             The tokens `(1, S)`, the probabilities that the draft gave
             `(K + 1, V)`, and its caches.
         """
-        write = backend.framework().write
+        write = kernels().write
         k, size = self.num_tokens, weights.tokens.shape[0]
 
         def body(i: Any, tokens: Any, proposed: Any, caches: Any) -> Any:
