@@ -30,7 +30,10 @@ def bench(
         typer.Option(help="TOML file with these settings; options overrule."),
     ] = None,
     suite: Annotated[
-        str | None, typer.Option(help="quick: default modes; full: all modes.")
+        str | None,
+        typer.Option(
+            help="quick: default mode, first batch size; full: all of them."
+        ),
     ] = None,
     workload: Annotated[
         list[str] | None,

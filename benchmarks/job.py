@@ -16,6 +16,7 @@ class Job(pydantic.BaseModel):
         precision: a Keras dtype policy.
         mode: how the backend runs it.
         batch_sizes: instead of the workload's own, where not empty.
+        first_size: whether only the first of the workload's own counts.
         matmul_precision: of float32 products on an accelerator.
         affinity: the cores that it may use; all where empty.
         target: relative half width of the median's interval at which a
@@ -35,6 +36,7 @@ class Job(pydantic.BaseModel):
     precision: str
     mode: str
     batch_sizes: tuple[int, ...] = ()
+    first_size: bool = False
     matmul_precision: str = "float32"
     affinity: tuple[int, ...] = ()
     target: float = 0.02

@@ -20,6 +20,8 @@ MODES = {
     "torch": ("eager", "compile"),
     "tensorflow": ("xla", "graph"),
 }
+# A few of each domain, so that the suite ends within minutes.
+_QUICK = ("dcn_predict", "dcn_train")
 _ROUNDS = {"quick": 9, "full": 15}
 _BUDGET = {"quick": 20.0, "full": 180.0}
 
@@ -30,15 +32,16 @@ class Plan(pydantic.BaseModel):
     """What to run. Make one with `make`, which checks it.
 
     Attributes:
-        suite: `"quick"` takes the default mode of each backend, `"full"`
-            all of them, more rounds and more time.
+        suite: `"quick"` takes a few workloads of each domain, the default
+            mode of each backend and the first batch size of each workload,
+            `"full"` all of them, more rounds and more time.
         workloads: names of workloads, or paths of workload files.
         models: users' models, each `FILE.py:FUNCTION`.
         backends: names of installed backends; the first is the reference.
         precisions: Keras dtype policies.
         modes: compilation modes, for the backends that have them; the
             suite's where empty.
-        batch_sizes: examples per step; each workload's own where empty.
+        batch_sizes: examples per step; the suite's where empty.
         matmul_precision: see `keras_multi.backend.set_matmul_precision`.
         affinity: cores that the cells may use; all where empty.
         target: wanted half width of the 95 % interval of a median, relative
@@ -127,8 +130,8 @@ def make(settings: Mapping[str, Any]) -> Plan:
     """Checks settings and fills in what they leave open.
 
     Args:
-        settings: fields of `Plan`. Without workloads and models, all
-            workloads of the project run; without backends, all installed.
+        settings: fields of `Plan`. Without workloads and models, those of
+            the suite run; without backends, all installed.
 
     Raises:
         UsageError: if a field is unknown or has a bad value.
@@ -174,7 +177,8 @@ def make(settings: Mapping[str, Any]) -> Plan:
         "rounds": plan.rounds or _ROUNDS[plan.suite],
     }
     if not plan.subjects:
-        filled["workloads"] = workload.names()
+        quick = plan.suite == "quick"
+        filled["workloads"] = _QUICK if quick else workload.names()
     plan = plan.model_copy(update=filled)
     if not plan.cells():
         raise UsageError(

@@ -174,6 +174,7 @@ def _job(plan: Plan, subject: str, key: Key, weights: Path) -> Job:
         precision=precision,
         mode=mode,
         batch_sizes=plan.batch_sizes,
+        first_size=plan.suite == "quick",
         matmul_precision=plan.matmul_precision,
         affinity=plan.affinity,
         target=plan.target,

@@ -93,6 +93,7 @@ def measure(sleep: float) -> Results:
     settings = {
         "workloads": [__file__],
         "precisions": ["float32"],
+        "batch_sizes": WORKLOAD.batch_sizes,
         "rounds": ROUNDS,
         "repeats": REPEATS,
         "target": 1e-6,

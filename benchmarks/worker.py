@@ -193,7 +193,8 @@ def set_up(job: Job) -> list[Race]:
 
     races = []
     for workload in _workloads(job):
-        for size in job.batch_sizes or workload.batch_sizes:
+        own = workload.batch_sizes[: 1 if job.first_size else None]
+        for size in job.batch_sizes or own:
             setting = Setting(size, job.precision, job.mode)
             races.append(set_up_ours(workload, setting))
             races[-1].memory = backend.peak_memory()._asdict()

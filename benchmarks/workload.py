@@ -60,7 +60,8 @@ class Workload(ABC):
 
     Attributes:
         name: what the results call it; the harness sets it.
-        batch_sizes: the batch sizes that are measured.
+        batch_sizes: the batch sizes that are measured; the quick suite
+            takes the first.
         unit: what `work` counts.
         output_steps: how many steps `Contender.output` does.
         tolerance: largest relative difference of outputs in float32.

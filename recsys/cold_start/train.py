@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from keras_multi.files import (
     METRICS,
     prepare_folder,
     read_json,
+    read_model,
     replacing,
     write_json,
 )
@@ -148,13 +148,7 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
         ) from error
     users = Features.load(folder / USER_FEATURES)
     items = Features.load(folder / ITEM_FEATURES)
-    try:
-        model = keras.saving.load_model(folder / MODEL, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise DataError(
-            f"{folder / MODEL} cannot be loaded: {reason}; train again"
-        ) from error
+    model = read_model(folder / MODEL)
     return Run(recipe, users, items, model)
 
 

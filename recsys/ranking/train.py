@@ -171,6 +171,7 @@ def fit(
         checkpoint_dir=checkpoint_dir,
         progress=progress,
         description=f"{recipe.loss}, seed {recipe.seed}",
+        settings=dataclasses.asdict(recipe),
     )
     return ListRun(recipe, features, model.scorer, known), history
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from keras_multi.files import (
     METRICS,
     prepare_folder,
     read_json,
+    read_model,
     replacing,
     write_json,
 )
@@ -217,13 +217,7 @@ def load_run(directory: str | os.PathLike[str]) -> RatingRun:
     inputs = RatingInputs.load(
         folder / ROWS, "rating", recipe.side, recipe.time
     )
-    try:
-        model = keras.saving.load_model(folder / MODEL, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise DataError(
-            f"{folder / MODEL} cannot be loaded: {reason}; train again"
-        ) from error
+    model = read_model(folder / MODEL)
     return RatingRun(recipe, inputs, model)
 
 

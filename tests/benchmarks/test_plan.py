@@ -7,9 +7,9 @@ from keras_multi import backend
 from keras_multi.errors import UsageError
 
 
-def test_defaults_are_all_workloads_and_backends():
+def test_defaults_are_a_few_workloads_on_all_backends():
     made = plan.make({})
-    assert made.workloads == workload.names()
+    assert set(made.workloads) < set(workload.names())
     assert made.backends == backend.available()
     assert made.rounds > 5
     assert made.budget > 0
@@ -27,6 +27,7 @@ def test_a_model_runs_alone(tmp_path):
 def test_full_suite_and_modes():
     full = plan.make({"suite": "full", "precisions": ["float32"]})
     assert len(full.cells()) == 5
+    assert full.workloads == workload.names()
     graph = plan.make({"modes": ["graph", "eager"], "precisions": ["float32"]})
     assert graph.cells() == [
         ("torch", "float32", "eager"),

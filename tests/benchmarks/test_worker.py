@@ -31,6 +31,18 @@ class Work(Workload):
         return Sleeper(self.seconds, self.call)
 
 
+def job(folder, **fields):
+    return Job(
+        subject="w",
+        label="w",
+        backend="jax",
+        precision="float32",
+        mode="xla",
+        weights=folder / "weights.npz",
+        **fields,
+    )
+
+
 @pytest.mark.parametrize(
     ("seconds", "call", "steps"),
     [(1e-5, 0, 16), (1e-5, 0.05, 16), (0.02, 0, 4), (0.1, 0, 1)],
@@ -42,21 +54,23 @@ def test_a_slow_step_gets_shorter_samples(monkeypatch, seconds, call, steps):
     assert race.steps == steps
 
 
+@pytest.mark.parametrize(("first", "sizes"), [(True, [8]), (False, [8, 16])])
+def test_the_quick_suite_takes_the_first_batch_size(
+    monkeypatch, tmp_path, first, sizes
+):
+    workload = Work(1e-5)
+    workload.batch_sizes = (8, 16)
+    monkeypatch.setattr(worker, "_workloads", lambda job: [workload])
+    races = worker.set_up(job(tmp_path, first_size=first))
+    assert [race.setting.batch_size for race in races] == sizes
+
+
 def test_what_uses_all_the_time_gets_fewer_samples(tmp_path):
-    job = Job(
-        subject="w",
-        label="w",
-        backend="jax",
-        precision="float32",
-        mode="xla",
-        target=1e-9,
-        budget=30.0,
-        weights=tmp_path / "weights.npz",
-    )
+    long = job(tmp_path, target=1e-9, budget=30.0)
     race = worker.Race(Work(1.0), None, {}, 1, np.zeros(1), 0.0, spent=31.0)
     race.samples["keras"] = [1.0, 2.0, 3.0, 4.0]
-    assert not race.settled(job)
+    assert not race.settled(long)
     race.samples["keras"].append(5.0)
-    assert race.settled(job)
+    assert race.settled(long)
     race.spent = 29.0
-    assert not race.settled(job)
+    assert not race.settled(long)

@@ -44,6 +44,7 @@ def runs(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_two_runs_become_one_artifact(runs):
     recommender = from_runs(runs / "retrieval", runs / "dcn", candidates=15)
     recommender.save(runs / "artifact")

@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import signal
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
 from recsys import artifact
@@ -358,33 +356,3 @@ def test_a_killed_writer_leaves_a_whole_version(tmp_path):
         assert len({(parts / name).read_text() for name in "abc"}) == 1
     write(tmp_path, "new")
     assert read(tmp_path) == "new"
-
-
-@pytest.mark.slow
-def test_other_backends_recommend_the_same(recommender, saved, tmp_path):
-    """Ten items of three users, scores within 1e-4."""
-    code = (
-        "import json, sys\n"
-        "from recsys.recommend import recommend\n"
-        "print(json.dumps([recommend(sys.argv[1], u) for u in (1, 5, 9)]))"
-    )
-    mine = [recommend(saved, user) for user in (1, 5, 9)]
-    for other in backend.available():
-        output = subprocess.run(
-            [sys.executable, "-c", code, str(saved)],
-            env={
-                **os.environ,
-                "KERAS_BACKEND": other,
-                "PYTHONPATH": os.pathsep.join(sys.path),
-            },
-            stdout=subprocess.PIPE,
-            check=True,
-            text=True,
-        ).stdout
-        theirs = json.loads(output.splitlines()[-1])
-        for a, b in zip(mine, theirs, strict=True):
-            assert [i["item"] for i in a] == [i["item"] for i in b]
-            for key in ("score", "retrieval_score", "rank_score"):
-                np.testing.assert_allclose(
-                    [i[key] for i in a], [i[key] for i in b], atol=1e-4
-                )
