@@ -199,7 +199,8 @@ def read_token(
 
 def repeat_rows(x: Any, times: int) -> Any:
     """Repeats each row: `(B, ...)` to `(B * times, ...)`."""
-    # `ops.repeat` forgets the shape on TensorFlow.
+    # `ops.repeat` forgets the shape on TensorFlow; broadcasting on PyTorch
+    # gives rows that share their memory.
     batch, *rest = x.shape
-    x = ops.broadcast_to(x[:, None], (batch, times, *rest))
+    x = ops.concatenate([x[:, None]] * times, axis=1)
     return ops.reshape(x, (batch * times, *rest))
