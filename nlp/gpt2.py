@@ -217,7 +217,7 @@ class GPT2(keras.Model):
         """Continues texts or token ids.
 
         For many calls on unchanged weights make a `Generator` once: it keeps
-        the weights in the layout that generates fastest.
+        the weights in the layout for generation.
 
         Args:
             prompts: see `Generator.generate`.

@@ -63,7 +63,7 @@ class Weights(NamedTuple):
 
 
 def weights_of(model: GPT2) -> Weights:
-    """Copies the weights of a model, in the layout that generates fastest."""
+    """Copies the weights of a model, in the layout for generation."""
     model.build()
     dtype = model.compute_dtype
     constant = kernels().constant

@@ -13,6 +13,9 @@ from nlp.generation.named import with_settings
 from nlp.tokenizer import END_OF_TEXT
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     vocabulary = {chr(33 + i): i for i in range(93)}

@@ -13,6 +13,8 @@ from nlp.tokenizer import (
     parse_merges,
 )
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     "",
     "Hello, world!",
