@@ -195,6 +195,11 @@ def stage(
     return jax.lax.cond(gate, fn, lambda: jnp.zeros(shape, dtype))
 
 
+def uniform(shape: Sequence[Any], seed: Any) -> Any:
+    """Draws float32 from [0, 1)."""
+    return keras.random.uniform(shape, dtype="float32", seed=seed)
+
+
 def gather(x: Any, index: Any) -> Any:
     """Gives `x[index]` for indices that are known to be in range."""
     return x.at[index].get(mode="promise_in_bounds")

@@ -7,7 +7,10 @@ from math import prod
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from keras_multi.backend.threefry import threefry
 
 MODES = ("xla", "graph")
 COMPILED = "xla"
@@ -18,6 +21,8 @@ GRADIENTS_REPLACE = False  # see `rows_that_train`
 OPAQUE = re.compile(
     "MatMul|Conv[23]D|Conv2d|Einsum|XlaDot|XlaConv|RNN|XlaCustomCall|PyFunc"
 )
+# As a graph, since one by one its operations take milliseconds.
+_threefry = tf.function(threefry, autograph=False, reduce_retracing=True)
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
 LOOPS = ("While", "StatelessWhile")
@@ -182,6 +187,27 @@ def stage(
     if tf.executing_eagerly():
         return fn()
     return tf.cond(gate, fn, lambda: tf.zeros(shape, dtype))
+
+
+def uniform(shape: Sequence[Any], seed: Any) -> Any:
+    """Draws float32 from [0, 1), the same eager, as a graph and under XLA.
+
+    The generators of TensorFlow, which `keras.random` takes, give other
+    numbers under XLA.
+
+    Args:
+        shape: integers, or scalar tensors where they are not known yet.
+        seed: a `keras.random.SeedGenerator`.
+    """
+    key, draw = tf.unstack(seed.next())
+    high = tf.bitwise.right_shift(key, tf.constant(32, key.dtype))
+    numbers = tf.cast(tf.range(tf.reduce_prod(shape)), tf.uint32)
+    draws = tf.fill(tf.shape(numbers), tf.cast(draw, tf.uint32))
+    words, _ = _threefry(
+        (tf.cast(key, tf.uint32), tf.cast(high, tf.uint32)), (numbers, draws)
+    )
+    drawn = tf.cast(tf.bitwise.right_shift(words, np.uint32(8)), tf.float32)
+    return tf.reshape(drawn / 2**24, shape)
 
 
 def gather(x: Any, index: Any) -> Any:

@@ -12,7 +12,6 @@ from nlp.generation import Beam, Random
 from nlp.generation.named import with_settings
 from nlp.tokenizer import END_OF_TEXT
 
-
 pytestmark = pytest.mark.slow
 
 

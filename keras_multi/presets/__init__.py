@@ -1,0 +1,5 @@
+"""Pretrained weights as other libraries keep them."""
+
+from keras_multi.presets.torch_file import read_torch_file
+
+__all__ = ["read_torch_file"]
