@@ -14,6 +14,7 @@ from jax.extend import core
 
 MODES = ("xla",)
 COMPILED = "xla"
+FLASH_ATTENTION = None  # Keras decides
 GRADIENTS_REPLACE = True  # see `rows_that_train`
 
 # Primitives that may hold products, and that `operations` cannot look into.
@@ -48,6 +49,41 @@ def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles with XLA."""
     compiled: Callable[..., Any] = jax.jit(fn)
     return compiled
+
+
+def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function that loops inside with XLA."""
+    compiled: Callable[..., Any] = jax.jit(fn)
+    return compiled
+
+
+def constant(x: Any) -> Any:
+    """Gives `x`, which nothing can change."""
+    return x
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """Gives `x @ weight.T + bias`, the matrix on the left.
+
+    XLA on a CPU reads a matrix `(out, in)` at the speed of the memory if it
+    is the left factor, and copies it transposed if it is the right one.
+
+    Args:
+        x: `(batch, tokens, in)`.
+        weight: `(out, in)`.
+        bias: `(out,)`, or none.
+    """
+    batch, tokens, width = x.shape
+    flat = x.reshape(-1, width)
+    alone = len(flat) == 1
+    product = weight @ flat[0] if alone else (weight @ flat.T).T
+    product = product.reshape(batch, tokens, -1)
+    return product if bias is None else product + bias
+
+
+def write(buffer: Any, update: Any, start: Sequence[Any]) -> Any:
+    """Gives the buffer with a part replaced; in place inside a loop."""
+    return jax.lax.dynamic_update_slice(buffer, update, start)
 
 
 def stable_top_k(x: Any, k: int) -> tuple[Any, Any]:

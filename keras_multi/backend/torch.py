@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 MODES = ("eager", "compile")
 COMPILED = "compile"
+FLASH_ATTENTION = False  # not by Keras, whose test cannot be traced
 GRADIENTS_REPLACE = False  # see `rows_that_train`
 
 ATTENTION = (
@@ -53,6 +54,38 @@ def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Leaves the function eager, without the records of autograd."""
     wrapped: Callable[..., Any] = torch.inference_mode()(fn)
     return wrapped
+
+
+def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Leaves a function that loops inside eager, without autograd."""
+    wrapped: Callable[..., Any] = torch.inference_mode()(fn)
+    return wrapped
+
+
+def constant(x: Any) -> Any:
+    """Copies a tensor, in the order of its axes, without gradient."""
+    return x.detach().clone(memory_format=torch.contiguous_format)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """Gives `x @ weight.T + bias`.
+
+    Args:
+        x: `(batch, tokens, in)`.
+        weight: `(out, in)`.
+        bias: `(out,)`, or none.
+    """
+    return torch.nn.functional.linear(x, weight, bias)
+
+
+def write(buffer: Any, update: Any, start: Sequence[Any]) -> Any:
+    """Replaces a part of the buffer in place, and gives the buffer."""
+    part = tuple(
+        slice(int(first), int(first) + size)
+        for first, size in zip(start, update.shape, strict=True)
+    )
+    buffer[part] = update
+    return buffer
 
 
 def stable_top_k(x: Any, k: int) -> tuple[Any, Any]:

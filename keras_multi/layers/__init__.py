@@ -4,6 +4,7 @@ from keras_multi import backend
 
 backend.require()
 
+from keras_multi.layers.activations import gelu_tanh  # noqa: E402
 from keras_multi.layers.augmentation import (  # noqa: E402
     ColorJitter,
     CutMix,
@@ -28,8 +29,12 @@ from keras_multi.layers.mixture_of_experts import (  # noqa: E402
     MultiGateMixtureOfExperts,
 )
 from keras_multi.layers.mlp import MLP  # noqa: E402
+from keras_multi.layers.self_attention import SelfAttention  # noqa: E402
 from keras_multi.layers.sparse_embedding import (  # noqa: E402
     SparseEmbedding,
+)
+from keras_multi.layers.transformer_block import (  # noqa: E402
+    TransformerBlock,
 )
 from keras_multi.layers.uncertainty_weights import (  # noqa: E402
     UncertaintyWeights,
@@ -53,7 +58,10 @@ __all__ = [
     "RandomErasing",
     "RandomFlip",
     "RandomResizedCrop",
+    "SelfAttention",
     "SparseEmbedding",
+    "TransformerBlock",
     "TrivialAugment",
     "UncertaintyWeights",
+    "gelu_tanh",
 ]

@@ -28,6 +28,7 @@ BAGS = RNG.integers(-1, 7, (16, 5)).astype("int32")
 SHARES = RNG.uniform(0.5, 2.0, (16, 5)).astype("float32")
 LABELS = RNG.integers(-1, 4, (16, 6)).astype("float32")
 SCORES = RNG.standard_normal((16, 6)).astype("float32")
+KEPT = np.arange(5) < RNG.integers(1, 6, (16, 1))
 
 LAYERS: dict[str, tuple[Callable[[], keras.layers.Layer], list[Any]]] = {
     "cross": (lambda: layers.FeatureCross(diag_scale=0.1), [X, X2]),
@@ -46,6 +47,10 @@ LAYERS: dict[str, tuple[Callable[[], keras.layers.Layer], list[Any]]] = {
     "mixture_of_experts": (
         lambda: layers.MultiGateMixtureOfExperts(2, 3, [8, 4]),
         [X],
+    ),
+    "transformer_block": (
+        lambda: layers.TransformerBlock(2, causal=True),
+        [FEATURES, KEPT],
     ),
     "uncertainty_weights": (lambda: layers.UncertaintyWeights(), [SHARES]),
 }

@@ -1,0 +1,262 @@
+"""The commands `keras-multi nlp ...`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_multi.commands import (
+    Backend,
+    Config,
+    Json,
+    Settings,
+    fields_of,
+    select_backend,
+    show_metrics,
+)
+
+app = typer.Typer(
+    help="Language models: train, evaluate, generate, score.",
+    no_args_is_help=True,
+)
+
+Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="Preset (gpt2_base_en), hf://ORGANISATION/NAME, or a folder."
+    ),
+]
+Precision = Annotated[
+    str, typer.Option(help="float32, bfloat16, mixed_bfloat16, ...")
+]
+File = Annotated[
+    Path | None,
+    typer.Option("--file", help="File with a text on each line."),
+]
+
+
+@app.callback()
+def nlp() -> None:
+    """Language models: train, evaluate, generate, score."""
+
+
+@app.command()
+def generate(
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Prompts; by default each line of stdin is one."),
+    ] = None,
+    model: Model = "gpt2_base_en",
+    file: File = None,
+    max_new_tokens: Annotated[int, typer.Option(help="At most so many.")] = 64,
+    sampler: Annotated[
+        str,
+        typer.Option(
+            help="greedy, random, top_k, top_p, min_p, typical, contrastive "
+            "or beam."
+        ),
+    ] = "greedy",
+    temperature: Annotated[
+        float | None, typer.Option(help="Below 1: nearer to the best tokens.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="Draw from the k best tokens.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="Draw from the best with this probability."),
+    ] = None,
+    num_beams: Annotated[
+        int | None, typer.Option(help="Number of beams of the beam search.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float, typer.Option(help="Above 1 against repetition.")
+    ] = 1.0,
+    no_repeat_ngram: Annotated[
+        int, typer.Option(help="No sequence of so many tokens twice.")
+    ] = 0,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(help="A string that ends a text; may be given again."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same text.")
+    ] = None,
+    precision: Precision = "float32",
+    backend: Backend = None,
+    as_json: Json = False,
+) -> None:
+    """Continue texts; a single one is shown while it grows."""
+    texts = _texts(prompts, file)
+    chosen = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "num_beams": num_beams,
+    }
+    settings = {k: v for k, v in chosen.items() if v is not None}
+    generator = _load(model, precision, backend)
+    from nlp.generation.named import with_settings
+
+    method = with_settings(sampler, settings)
+    options: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "sampler": method,
+        "seed": seed,
+        "stop": stop or (),
+        "repetition_penalty": repetition_penalty,
+        "no_repeat_ngram": no_repeat_ngram,
+    }
+    if as_json:
+        results = generator.generate(texts, **options)
+        rows = [
+            {"prompt": text, "text": result}
+            for text, result in zip(texts, results, strict=True)
+        ]
+        _print_json({"model": model, "results": rows})
+    elif len(texts) == 1 and sampler != "beam":
+        sys.stdout.write(texts[0])
+        generator.generate(texts, callback=_show, **options)
+        sys.stdout.write("\n")
+    else:
+        for result in generator.generate(texts, **options):
+            typer.echo(result)
+
+
+@app.command()
+def score(
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Texts; by default each line of stdin is one."),
+    ] = None,
+    model: Model = "gpt2_base_en",
+    file: File = None,
+    precision: Precision = "float32",
+    backend: Backend = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how probable the model finds texts."""
+    lines = _texts(texts, file)
+    scores = _load(model, precision, backend).score(lines)
+    rows = [
+        {
+            "text": line,
+            "tokens": len(score.token_ids),
+            "log_probability": score.log_probability,
+            "perplexity": score.perplexity,
+        }
+        for line, score in zip(lines, scores, strict=True)
+    ]
+    if as_json:
+        _print_json({"model": model, "results": rows})
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("text", "tokens", "log-probability", "perplexity")
+    for row in rows:
+        table.add_row(
+            row["text"],
+            str(row["tokens"]),
+            f"{row['log_probability']:.2f}",
+            f"{row['perplexity']:.2f}",
+        )
+    Console().print(table)
+
+
+@app.command()
+def train(
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="pydoc, or a text file in UTF-8.", show_default="pydoc"
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run.", show_default="runs/gpt2-DATA"),
+    ] = None,
+    config: Config = None,
+    settings: Settings = None,
+    backend: Backend = None,
+    as_json: Json = False,
+) -> None:
+    """Train a small GPT-2 from nothing and save it with its test metrics."""
+    from nlp.recipe import Recipe
+
+    options = {"data": data}
+    recipe = Recipe.of(
+        **fields_of({"data": "pydoc"}, options, config, settings)
+    )
+    folder = output or Path("runs") / f"gpt2-{Path(recipe.data).stem}"
+    select_backend(backend)
+    from nlp.train import train as run
+
+    _show_metrics({**run(recipe, folder), "output": str(folder)}, as_json)
+
+
+@app.command()
+def evaluate(run: Run, backend: Backend = None, as_json: Json = False) -> None:
+    """Measure a trained model on the test part of its text."""
+    select_backend(backend)
+    from nlp.train import evaluate as measure
+
+    _show_metrics(measure(run), as_json)
+
+
+def _texts(given: list[str] | None, file: Path | None) -> list[str]:
+    """Takes texts from the arguments, a file, or else standard input."""
+    from keras_multi.errors import UsageError
+
+    if given and file is not None:
+        raise UsageError("give texts or --file, not both")
+    if given:
+        return given
+    try:
+        if file is not None:
+            content = file.read_text(encoding="utf-8")
+        else:
+            content = sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file or 'stdin'} is no UTF-8: {error}") from error
+    lines = [line for line in content.split("\n") if line]
+    if not lines:
+        raise UsageError(
+            "there is no text; give one, --file, or lines on stdin"
+        )
+    return lines
+
+
+def _load(model: str, precision: str, backend_name: str | None) -> Any:
+    from keras_multi import backend
+    from keras_multi.errors import UsageError
+
+    select_backend(backend_name)
+    if precision not in backend.PRECISIONS:
+        raise UsageError(
+            f"unknown precision {precision!r}; choose one of "
+            f"{', '.join(backend.PRECISIONS)}"
+        )
+    from nlp import GPT2, Generator
+
+    return Generator(GPT2.from_preset(model, dtype=precision))
+
+
+def _show_metrics(result: dict[str, Any], as_json: bool) -> None:
+    """Prints the metrics, and what the model has learned to write."""
+    show_metrics(result, as_json)
+    if "sample" in result and not as_json:
+        typer.echo(result["sample"])
+
+
+def _show(row: int, piece: str) -> None:
+    sys.stdout.write(piece)
+    sys.stdout.flush()
+
+
+def _print_json(result: dict[str, Any]) -> None:
+    json.dump(result, sys.stdout)
+    sys.stdout.write("\n")

@@ -1,0 +1,88 @@
+"""The recipe of a training run: what people tune, with its defaults."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from keras_multi.backend import PRECISIONS
+from keras_multi.fields import checked, choose, require
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a training run depends on, but for the backend.
+
+    Make it with `Recipe.of`, which checks names and types.
+
+    Attributes:
+        data: `"pydoc"` (the help texts of Python), or the path of a text file
+            in UTF-8.
+        vocabulary_size: number of tokens; byte-pair encoding is learned from
+            the training text. At least 257: each byte and the end of a text.
+        num_layers: number of blocks.
+        num_heads: attention heads per block; it must divide `hidden_dim`.
+        hidden_dim: width of the stream.
+        length: number of tokens that the model sees at a time.
+        dropout: share of values set to zero in training.
+        epochs: passes over the text.
+        batch_size: sequences per step.
+        learning_rate: highest step size of AdamW; a tenth of the steps lead
+            up to it, and a cosine down to a tenth of it.
+        weight_decay: of the matrices and embeddings.
+        clip: largest norm of all gradients together.
+        precision: Keras dtype policy.
+        seed: seed of the weights, the dropout and the order of the text.
+    """
+
+    data: str = "pydoc"
+    vocabulary_size: int = 1024
+    num_layers: int = 4
+    num_heads: int = 4
+    hidden_dim: int = 128
+    length: int = 128
+    dropout: float = 0.1
+    epochs: int = 10
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    precision: str = "float32"
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        choose("precision", self.precision, PRECISIONS)
+        for name in (
+            "num_layers",
+            "num_heads",
+            "hidden_dim",
+            "length",
+            "epochs",
+            "batch_size",
+        ):
+            require(self, name, getattr(self, name) >= 1, "be at least 1")
+        for name in ("learning_rate", "clip"):
+            require(self, name, getattr(self, name) > 0, "be more than 0")
+        require(self, "weight_decay", self.weight_decay >= 0, "not be negative")
+        require(self, "dropout", 0 <= self.dropout < 1, "lie in [0, 1)")
+        require(self, "seed", 0 <= self.seed < 2**32, "lie in [0, 2**32)")
+        enough = self.vocabulary_size >= 257
+        require(self, "vocabulary_size", enough, "be at least 257")
+        require(
+            self,
+            "num_heads",
+            self.hidden_dim % self.num_heads == 0,
+            f"divide hidden_dim={self.hidden_dim}",
+        )
+
+    @classmethod
+    def of(cls, **fields: Any) -> "Recipe":
+        """Makes a recipe of the defaults and what differs from them.
+
+        Raises:
+            UsageError: if a name is unknown, or a value has the wrong type or
+                is out of range.
+
+        Example:
+            >>> Recipe.of(epochs=3).epochs
+            3
+        """
+        return cls(**checked(cls, fields))
