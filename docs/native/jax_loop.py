@@ -105,7 +105,7 @@ def put_back(state: State, model: keras.Model) -> None:
 
 
 def main() -> None:
-    """Trains, prints the test error, and saves in both formats."""
+    """Trains, saves in both formats, and prints the test error."""
     data = ratings.load()
     model = data.build()
     optimizer = optax.adagrad(
@@ -124,14 +124,14 @@ def main() -> None:
         print(f"epoch {epoch + 1}: {error:.4f}, {milliseconds:.1f} ms a step")
         fresh = [np.zeros_like(value) for value in state.metric]
         state = state._replace(metric=fresh)
-    put_back(state, model)
-    predicted = model.predict(data.test[0], batch_size=10_000, verbose=0)
-    print(f"test RMSE {np.sqrt(np.mean((predicted - data.test[1]) ** 2)):.4f}")
     with tempfile.TemporaryDirectory() as folder:
         # Orbax keeps the whole state of the loop, Keras the model alone.
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(Path(folder).resolve() / "state", state)
+        put_back(state, model)
         model.save(Path(folder) / "model.keras")
+    predicted = model.predict(data.test[0], batch_size=10_000, verbose=0)
+    print(f"test RMSE {np.sqrt(np.mean((predicted - data.test[1]) ** 2)):.4f}")
 
 
 if __name__ == "__main__":

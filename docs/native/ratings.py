@@ -11,7 +11,7 @@ from keras_multi.errors import UsageError
 EPOCHS, BATCH_SIZE, SEED = 8, 2000, 42
 # Adagrad means the same in Keras, optax and PyTorch. Adam does not: Keras
 # adds epsilon before the correction of the bias, the others after it.
-LEARNING_RATE, START, EPSILON = 0.05, 0.1, 1e-7
+LEARNING_RATE, START, EPSILON = 0.3, 0.1, 1e-7
 
 
 class Ratings(NamedTuple):

@@ -89,7 +89,10 @@ def main() -> None:
         tf.train.Checkpoint(model=model, optimizer=optimizer).save(
             Path(folder) / "state"
         )
-        model.export(Path(folder) / "served", verbose=False)
+        inputs = feed.element_spec[0]
+        model.export(
+            Path(folder) / "served", input_signature=[inputs], verbose=False
+        )
         served = tf.saved_model.load(Path(folder) / "served")
         part = keras.tree.map_structure(lambda x: x[:3], data.test[0])
         print("served:", served.serve(part).numpy()[:, 0])
