@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BACKENDS := jax torch tensorflow
 
-.PHONY: bench test lint format docs clean
+.PHONY: bench test test-all lint format docs clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "keras-multi needs Python 3.11 or newer, found " + sys.version'
@@ -20,6 +20,9 @@ bench: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python tests/run.py $(BACKENDS)
+
+test-all: $(INSTALLED)
+	$(BIN)/python tests/run.py --all $(BACKENDS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_multi import files
 from keras_multi.data import Table
 from keras_multi.errors import DataError, KerasMultiError
-from recsys.files import prepare_folder, read_json, write_json
+from keras_multi.files import prepare_folder, read_json, write_json
 
 if TYPE_CHECKING:
     import keras
@@ -169,19 +170,11 @@ def read_model(path: Path) -> "keras.Model":
     Raises:
         DataError: if the file cannot be read.
     """
-    import keras
-
     # Keras finds the classes by their names.
     import recsys.dcn
     import recsys.two_tower  # noqa: F401
 
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise DataError(
-            f"{path} cannot be loaded: {reason}; build the artifact again"
-        ) from error
+    return files.read_model(path, "build the artifact again")
 
 
 def _sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ training rows, and `fit` gives a new one.
 
 import dataclasses
 import re
+from abc import abstractmethod
 from collections import Counter
 from dataclasses import dataclass
 from typing import Self
@@ -45,9 +46,9 @@ class _Bag:
                     f"{name} must be at least 1. Received: {name}={value}"
                 )
 
+    @abstractmethod
     def tokens(self, text: str) -> list[str]:
         """Takes a text apart; each token comes once."""
-        raise NotImplementedError
 
     @property
     def size(self) -> int:

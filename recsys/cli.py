@@ -111,8 +111,8 @@ def train(
     What is not given comes from the file of --config, and else from the
     defaults of the data set.
     """
+    from keras_multi.fields import read_settings, read_toml
     from recsys import models
-    from recsys.fields import read_settings, read_toml
 
     options = {
         "epochs": epochs,

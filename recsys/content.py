@@ -12,7 +12,7 @@ from scipy import sparse
 
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
-from recsys.files import prepare_folder, replacing
+from keras_multi.files import prepare_folder, replacing
 from recsys.indexes.base import Index, positive
 from recsys.indexes.brute_force import BruteForceIndex
 from recsys.indexes.sparse import SparseIndex, unit_rows

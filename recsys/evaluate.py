@@ -2,7 +2,6 @@
 
 import os
 import sys
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +12,15 @@ from scipy import special, stats
 from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import METRICS, RECIPE, read_json, read_model
 from recsys import data
 from recsys.features import Features
-from recsys.files import METRICS, read_json
 from recsys.recipe import Recipe
 
 if TYPE_CHECKING:
     from recsys.dcn import DCN
 
-MODEL, FEATURES, RECIPE = "model.keras", "features.json", "recipe.json"
+MODEL, FEATURES = "model.keras", "features.json"
 HISTORY, CROSSES = "history.json", "crosses.png"
 PREDICT_BATCH_SIZE = 10_000
 
@@ -55,8 +54,6 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
         DataError: if the folder holds no finished run, or a file in it is
             damaged.
     """
-    import keras
-
     import recsys.dcn  # noqa: F401  (Keras finds the class by its name.)
 
     folder = Path(directory)
@@ -70,13 +67,7 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
             f"{folder / RECIPE} does not hold a recipe: {error}; train again"
         ) from error
     features = Features.load(folder / FEATURES)
-    try:
-        model = keras.saving.load_model(folder / MODEL, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise DataError(
-            f"{folder / MODEL} cannot be loaded: {reason}; train again"
-        ) from error
+    model = read_model(folder / MODEL)
     return Run(recipe, features, model)
 
 

@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_multi import backend
 from keras_multi.errors import KerasMultiError, UsageError
-from recsys.files import prepare_folder
+from keras_multi.files import prepare_folder
 from recsys.two_stage import TwoStageRecommender
 
 # Who can write a format, and the package that the backend needs for it.

@@ -16,9 +16,9 @@ import numpy as np
 
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import read_json, write_json
 from recsys.bags import MultiHot, Text
 from recsys.columns import UNKNOWN, Buckets, Hashing, Numeric, Vocabulary
-from recsys.files import read_json, write_json
 from recsys.times import CyclicTime, TimePart
 
 Categorical = Vocabulary | Hashing | Buckets | TimePart

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_multi.errors import DataError
-from recsys.fields import choose
-from recsys.files import METRICS, read_json
+from keras_multi.fields import choose
+from keras_multi.files import METRICS, read_json
 
 
 @dataclass(frozen=True)

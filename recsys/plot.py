@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_multi.files import replacing
 from recsys.features import Features
-from recsys.files import replacing
 
 if TYPE_CHECKING:
     from recsys.dcn import DCN

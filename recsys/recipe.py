@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from keras_multi.backend import PRECISIONS
-from recsys.fields import checked, choose, require
+from keras_multi.fields import checked, choose, require
 
 MODELS = ("dcn", "dnn")
 SCHEDULES = ("constant", "cosine")

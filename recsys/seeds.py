@@ -1,11 +1,8 @@
 """The same training with several seeds, and a DNN beside each DCN."""
 
 import dataclasses
-import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,9 +10,8 @@ import numpy as np
 from scipy import stats
 
 from keras_multi import backend
-from keras_multi.errors import UsageError
-from recsys.evaluate import RECIPE
-from recsys.files import METRICS, prepare_folder, read_json, write_json
+from keras_multi.files import METRICS, prepare_folder, write_json
+from keras_multi.training.repeat import finished
 from recsys.recipe import Recipe
 from recsys.train import train
 
@@ -54,10 +50,10 @@ def train_seeds(
         recipes.append(recipe.counterpart())
     seeds = [recipe.seed + i for i in range(count)]
     if (folder / METRICS).exists():  # Finished: this is a new start.
-        for finished in recipes:
+        for done in recipes:
             for seed in seeds:
                 shutil.rmtree(
-                    folder / f"{finished.model}-{seed}", ignore_errors=True
+                    folder / f"{done.model}-{seed}", ignore_errors=True
                 )
         (folder / METRICS).unlink()
 
@@ -67,7 +63,7 @@ def train_seeds(
             one = dataclasses.replace(one, seed=seed)
             place = folder / f"{one.model}-{seed}"
             runs[one.model].append(
-                _finished(one, place) or train(one, place, progress)
+                finished(one, place) or train(one, place, progress)
             )
             keras.utils.clear_session()
     values = {
@@ -89,62 +85,6 @@ def train_seeds(
         metric = next(iter(values))
         others = [run["test"][metric] for run in runs["dnn"]]
         result["comparison"] = compare(metric, values[metric], others)
-    write_json(folder / METRICS, result)
-    return result
-
-
-def repeat(
-    train: Callable[..., dict[str, Any]],
-    recipe: Any,
-    count: int,
-    output_dir: str | os.PathLike[str],
-    progress: bool = True,
-    kept: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Trains a recipe with several seeds.
-
-    The split stays the same. Each run has a folder of its own in the output
-    folder, named by its seed. A run that is finished there, of the same
-    recipe and backend, is not trained again.
-
-    Args:
-        train: a function `(recipe, folder, progress) -> result`.
-        recipe: what to train; its seed is the first one.
-        count: number of seeds, at least 2.
-        output_dir: folder to write to.
-        progress: whether to show a progress bar on stderr.
-        kept: further entries of a result that all runs share.
-
-    Returns:
-        What `metrics.json` holds: `backend`, `model`, `data` and what is
-        `kept`, `seeds`, `test` (means over the seeds), `test_std` (sample
-        standard deviations) and `runs` (each single result).
-
-    Raises:
-        UsageError: if `count` is below 2.
-        KerasMultiError: as `train`.
-    """
-    if count < 2:
-        raise UsageError(f"count must be at least 2. Received: {count}")
-    folder = prepare_folder(output_dir)
-    runs = []
-    for seed in range(recipe.seed, recipe.seed + count):
-        one = dataclasses.replace(recipe, seed=seed)
-        place = folder / str(seed)
-        runs.append(_finished(one, place) or train(one, place, progress))
-        keras.utils.clear_session()
-    values = {
-        name: [run["test"][name] for run in runs] for name in runs[0]["test"]
-    }
-    result = {
-        **{name: runs[0][name] for name in ("backend", "model", "data", *kept)},
-        "seeds": [run["seed"] for run in runs],
-        "test": {name: float(np.mean(v)) for name, v in values.items()},
-        "test_std": {
-            name: float(np.std(v, ddof=1)) for name, v in values.items()
-        },
-        "runs": runs,
-    }
     write_json(folder / METRICS, result)
     return result
 
@@ -173,13 +113,3 @@ def compare(
         "t_test_p": float(stats.ttest_rel(dcn, dnn).pvalue),
         "wilcoxon_p": float(stats.wilcoxon(dcn, dnn).pvalue),
     }
-
-
-def _finished(recipe: Any, folder: Path) -> dict[str, Any] | None:
-    """The result of a run that an earlier call has brought to its end."""
-    if not (folder / METRICS).exists():
-        return None
-    result = read_json(folder / METRICS)
-    fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
-    same = read_json(folder / RECIPE) == fields
-    return result if same and result["backend"] == backend.name() else None

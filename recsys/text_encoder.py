@@ -19,7 +19,7 @@ from keras_multi.data import default_cache_dir
 from keras_multi.data.info import FileSet
 from keras_multi.data.sources import Wheel
 from keras_multi.errors import DataError, UsageError
-from recsys.files import prepare_folder, replacing
+from keras_multi.files import prepare_folder, replacing
 from recsys.sentence_bert import SentenceBert
 
 MAX_TOKENS = 256

@@ -12,6 +12,7 @@ from scipy import special
 from keras_multi import backend, training
 from keras_multi.data import Table
 from keras_multi.errors import DataError
+from keras_multi.files import prepare_folder, replacing, write_json
 from recsys import data
 from recsys.dcn import DCN
 from recsys.evaluate import (
@@ -26,7 +27,6 @@ from recsys.evaluate import (
     transform,
 )
 from recsys.features import Features
-from recsys.files import prepare_folder, replacing, write_json
 from recsys.plot import plot_crosses
 from recsys.recipe import Recipe
 

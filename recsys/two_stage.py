@@ -12,9 +12,9 @@ from keras import ops
 from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import read_json, write_json
 from recsys import artifact
 from recsys.features import Features
-from recsys.files import read_json, write_json
 from recsys.indexes.ann import AnnIndex
 from recsys.indexes.brute_force import BruteForceIndex
 from recsys.indexes.streaming import StreamingIndex

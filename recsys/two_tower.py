@@ -135,22 +135,35 @@ class TwoTower(keras.Model):
             sample_weight: floats `(batch,)` that multiply the losses.
             training: not used.
         """
+        losses = self.row_losses(x, y, y_pred, sample_weight)
+        return sum(self.losses, ops.mean(losses))
+
+    def row_losses(
+        self, x: Any, ids: Any, y_pred: Any, sample_weight: Any = None
+    ) -> Any:
+        """Gives the loss of each row, `(batch,)`.
+
+        Args:
+            x: the inputs of `call`.
+            ids: ids of the items, integers `(batch,)`.
+            y_pred: the outputs of `call`.
+            sample_weight: floats `(batch,)` that multiply the losses.
+        """
         probability = x.get("sampling_probability")
         extra = x.get("extra", {})
         if probability is not None and extra:
             probability = ops.concatenate(
                 [probability, extra["sampling_probability"]], axis=0
             )
-        losses = self.softmax(
+        return self.softmax(
             y_pred["query"],
             y_pred["candidate"],
-            candidate_ids=y,
+            candidate_ids=ids,
             sampling_probability=probability,
             extra_candidates=y_pred.get("extra"),
             extra_ids=extra.get("id"),
             sample_weight=sample_weight,
         )
-        return sum(self.losses, ops.mean(losses))
 
     def get_config(self) -> dict[str, Any]:
         """Gives the arguments of the constructor."""

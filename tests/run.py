@@ -2,7 +2,8 @@
 
 `python tests/run.py jax torch tensorflow`. One process can run Keras on one
 backend only, so each gets a process of its own. What does not depend on the
-backend runs once, and what measures time alone.
+backend runs once, and what measures time alone. Tests marked as slow run on
+PyTorch, where nothing is compiled; with `--all` they run on each backend.
 """
 
 import os
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from keras_multi.backend import threads
 
+BACKENDS = ("jax", "torch", "tensorflow")
 # Measures time and memory, so nothing may run beside it.
 ALONE = ("tests/benchmarks/test_worker.py", "tests/test_cli.py")
 # The same, on each backend.
@@ -23,6 +25,7 @@ ACROSS = {
     "tests across backends": (
         "tests/portability",
         "tests/data",
+        "tests/layers/test_saving.py",
         "tests/recsys/serve/test_server.py",
         "tests/test_packaging.py",
     ),
@@ -57,11 +60,27 @@ def ignoring(*paths: str) -> list[str]:
     return [f"--ignore={path}" for path in paths]
 
 
-def main(backends: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Gives the exit code: 0 if all passed."""
+    everything = "--all" in arguments
+    backends = [x for x in arguments if x != "--all"] or [*BACKENDS]
+    thorough = "torch" if "torch" in backends else backends[0]
     alone = ignoring(*ALONE, LIMITS)
     own = ignoring(*(path for paths in ACROSS.values() for path in paths))
-    jobs = [(f"tests on {b}", [*alone, *own], b) for b in backends]
+    # In parts, so that the cores are busy to the end.
+    parts = {
+        "recommenders": ["tests/recsys"],
+        "tests": ["--ignore=tests/recsys"],
+    }
+    quick = {
+        b: [] if everything or b == thorough else ["-m", "not slow"]
+        for b in backends
+    }
+    jobs = [
+        (f"{name} on {b}", [*part, *quick[b], *alone, *own], b)
+        for name, part in parts.items()
+        for b in backends
+    ]
     jobs += [
         (name, [*paths, *alone], backends[0]) for name, paths in ACROSS.items()
     ]
@@ -94,4 +113,4 @@ def main(backends: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or ["jax", "torch", "tensorflow"]))
+    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 A step is a request; the scores are on the host before the next one starts.
 """
 
+from abc import abstractmethod
 from typing import Any
 
 import keras
@@ -67,9 +68,9 @@ class _Serving(Contender):
             setting.batch_size, len(batches.ids) // setting.batch_size
         )
 
+    @abstractmethod
     def answer(self, rows: slice) -> np.ndarray:
         """Logits `(candidates, 1)` of a request."""
-        raise NotImplementedError
 
     def output(self) -> np.ndarray:
         """Logits of the first request."""

@@ -1,5 +1,6 @@
 """Losses of the pairs of a ranked list."""
 
+from abc import abstractmethod
 from typing import Any
 
 import keras
@@ -21,9 +22,9 @@ class _PairwiseLoss(RankingLoss):
         count = ops.sum(ops.cast(pairs, total.dtype), axis=(1, 2))
         return total / ops.maximum(count, 1.0)
 
+    @abstractmethod
     def of_pairs(self, difference: Any) -> Any:
         """Loss of a pair, of the higher one's score less the other's."""
-        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable("keras_multi")

@@ -1,5 +1,6 @@
 """What all losses of ranked lists have in common."""
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import keras
@@ -35,6 +36,7 @@ class RankingLoss(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.of_lists(*lists(y_true, y_pred))
 
+    @abstractmethod
     def of_lists(self, scores: Any, labels: Any, valid: Any) -> Any:
         """Gives the loss of each list, `(batch,)`.
 
@@ -43,4 +45,3 @@ class RankingLoss(keras.losses.Loss):
             labels: float tensor of the same shape, zero at padding.
             valid: bool tensor of the same shape, false at padding.
         """
-        raise NotImplementedError

@@ -3,5 +3,6 @@
 from keras_multi.training.batches import Batches
 from keras_multi.training.checkpoint import remove_checkpoint
 from keras_multi.training.fit import History, fit
+from keras_multi.training.repeat import repeat
 
-__all__ = ["Batches", "History", "fit", "remove_checkpoint"]
+__all__ = ["Batches", "History", "fit", "remove_checkpoint", "repeat"]

@@ -1,7 +1,7 @@
 """`fit`: `keras.Model.fit` with equal batches everywhere, and a way back."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,7 @@ def fit(
     progress: bool = True,
     description: str = "training",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    settings: Mapping[str, Any] | None = None,
 ) -> History:
     """Trains a compiled model with `keras.Model.fit`.
 
@@ -92,6 +93,8 @@ def fit(
             any case if stderr is not a terminal.
         description: what the progress bar calls the run.
         callbacks: further Keras callbacks.
+        settings: further JSON values that tell this run from others, such as
+            the fields of a recipe: a checkpoint with other ones is refused.
 
     Returns:
         The `History` of all epochs, those before a crash included.
@@ -143,6 +146,7 @@ def fit(
             seed=seed,
             patience=patience,
             monitor=monitor,
+            settings=dict(settings or {}),
         )
         checkpoint = Checkpoint(
             checkpoint_dir, identity, history, stopper, resume

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from recsys.fields import checked, choose, require
+from keras_multi.fields import checked, choose, require
 
 # Model: the column of what is held out.
 HELD_OUT = {"cold-items": "item_id", "cold-users": "user_id"}

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from keras_multi import backend
+from keras_multi.files import METRICS, prepare_folder, write_json
 from recsys.cold_start.recipe import ColdStartRecipe
 from recsys.cold_start.train import train
-from recsys.files import METRICS, prepare_folder, write_json
 
 
 def train_seeds(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,15 @@ from keras import ops
 from keras_multi import backend, training
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.fields import checked
+from keras_multi.files import (
+    METRICS,
+    prepare_folder,
+    read_json,
+    read_model,
+    replacing,
+    write_json,
+)
 from recsys.cold_start import data
 from recsys.cold_start.evaluate import (
     Question,
@@ -23,14 +31,6 @@ from recsys.cold_start.evaluate import (
 from recsys.cold_start.recipe import ColdStartRecipe
 from recsys.evaluate import MODEL, RECIPE
 from recsys.features import Features
-from recsys.fields import checked
-from recsys.files import (
-    METRICS,
-    prepare_folder,
-    read_json,
-    replacing,
-    write_json,
-)
 from recsys.two_tower import Tower, TwoTower
 
 USER_FEATURES, ITEM_FEATURES = "user_features.json", "item_features.json"
@@ -148,13 +148,7 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
         ) from error
     users = Features.load(folder / USER_FEATURES)
     items = Features.load(folder / ITEM_FEATURES)
-    try:
-        model = keras.saving.load_model(folder / MODEL, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise DataError(
-            f"{folder / MODEL} cannot be loaded: {reason}; train again"
-        ) from error
+    model = read_model(folder / MODEL)
     return Run(recipe, users, items, model)
 
 

@@ -4,6 +4,7 @@ import json
 import operator
 import os
 import zipfile
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_multi.errors import DataError, UsageError
-from recsys.files import prepare_folder, replacing
+from keras_multi.files import prepare_folder, replacing
 
 METRICS = ("dot", "cosine")
 FILE = "index.npz"
@@ -84,11 +85,11 @@ class Index:
         scores, rows = self._search(vectors, min(k + extra, len(self.ids)))
         return self._select(scores, rows, banned, k)
 
+    @abstractmethod
     def _search(
         self, queries: np.ndarray, k: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scores and rows `(B, k)`, falling; row -1 where none was found."""
-        raise NotImplementedError
 
     def _select(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_multi.errors import DataError, UsageError
-from recsys.files import prepare_folder, replacing
+from keras_multi.files import prepare_folder, replacing
 from recsys.indexes.base import Index, positive
 from recsys.indexes.topk import ExactSearch, split
 

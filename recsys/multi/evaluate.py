@@ -1,9 +1,7 @@
 """How well one model finds the items of a user and rates them."""
 
 import os
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,22 +9,12 @@ import numpy as np
 
 from keras_multi import backend
 from keras_multi.data import Table
-from keras_multi.errors import DataError, UsageError
 from recsys.evaluate import PREDICT_BATCH_SIZE, metrics
-from recsys.features import Features
-from recsys.files import read_json
 from recsys.multi.recipe import MultiRecipe
 from recsys.multi_task import MultiTaskRanker
 from recsys.ranking.evaluate import clicks
 from recsys.retrieval.data import Split, load, seen_items
-from recsys.retrieval.evaluate import (
-    ITEM_FEATURES,
-    METRICS,
-    MODEL,
-    RECIPE,
-    USER_FEATURES,
-    encode,
-)
+from recsys.retrieval.evaluate import encode, load_parts
 from recsys.retrieval.inputs import Inputs
 from recsys.retrieval.measure import measure
 
@@ -73,25 +61,7 @@ def load_run(directory: str | os.PathLike[str]) -> MultiRun:
         DataError: if the folder holds no finished run, a file in it is
             damaged, or the data cannot be fetched.
     """
-    folder = Path(directory)
-    read_json(folder / METRICS)  # Written last: the others are complete.
-    try:
-        recipe = MultiRecipe.of_json(read_json(folder / RECIPE))
-    except UsageError as error:
-        raise DataError(
-            f"{folder / RECIPE} does not hold a recipe: {error}; train again"
-        ) from error
-    user = Features.load(folder / USER_FEATURES)
-    item = Features.load(folder / ITEM_FEATURES)
-    try:
-        model = keras.saving.load_model(folder / MODEL, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise DataError(
-            f"{folder / MODEL} cannot be loaded: {reason}; train again"
-        ) from error
-    split = load(recipe.data, recipe.protocol)
-    return MultiRun(recipe, Inputs.of(user, item, recipe.windows, split), model)
+    return MultiRun(*load_parts(directory, MultiRecipe))
 
 
 def evaluate(directory: str | os.PathLike[str]) -> dict[str, Any]:

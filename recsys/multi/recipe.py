@@ -1,9 +1,9 @@
 """The recipe of a multi-task training run, with its defaults."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from recsys.fields import choose, require
+from keras_multi.fields import choose, require
 from recsys.retrieval.recipe import RetrievalRecipe
 
 TASKS = {"rating": "regression", "click": "binary"}
@@ -60,7 +60,7 @@ class MultiRecipe(RetrievalRecipe):
         require(self, "expert_units", bool(self.expert_units), "not be empty")
 
     @classmethod
-    def of_data(cls, data: str, model: str, **fields: Any) -> "MultiRecipe":
+    def of_data(cls, data: str, model: str, **fields: Any) -> Self:
         """Does as `of`; the model is `"multi-task"`."""
         choose("model", model, ("multi-task",))
         return cls.of(data=data, **fields)

@@ -10,24 +10,15 @@ from scipy import special
 
 from keras_multi import backend, training
 from keras_multi.data import Table
-from recsys.files import prepare_folder, replacing, write_json
+from keras_multi.files import prepare_folder
 from recsys.multi.evaluate import MultiRun, measure_run
 from recsys.multi.recipe import TASKS, MultiRecipe
 from recsys.multi_task import RETRIEVAL, MultiTaskRanker
 from recsys.ranking.evaluate import clicks
 from recsys.retrieval.data import Split, load
-from recsys.retrieval.evaluate import (
-    HISTORY,
-    ITEM_FEATURES,
-    METRICS,
-    MODEL,
-    RECIPE,
-    USER_FEATURES,
-)
 from recsys.retrieval.inputs import Inputs
 from recsys.retrieval.train import build as build_towers
-from recsys.retrieval.train import examples
-from recsys.seeds import repeat
+from recsys.retrieval.train import examples, save
 
 
 def train(
@@ -72,14 +63,7 @@ def train(
         "rows": {name: len(table) for name, table in split._asdict().items()},
         "test": measure_run(run, split),
     }
-    (folder / METRICS).unlink(missing_ok=True)
-    with replacing(folder / MODEL) as temporary:
-        run.model.save(temporary)
-    run.inputs.user.save(folder / USER_FEATURES)
-    run.inputs.item.save(folder / ITEM_FEATURES)
-    write_json(folder / RECIPE, dataclasses.asdict(recipe))
-    write_json(folder / HISTORY, dataclasses.asdict(history))
-    write_json(folder / METRICS, result)
+    save(folder, run, history, result)
     training.remove_checkpoint(folder)
     return result
 
@@ -90,8 +74,10 @@ def train_seeds(
     output_dir: str | os.PathLike[str],
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains a recipe with several seeds; see `recsys.seeds.repeat`."""
-    return repeat(train, recipe, count, output_dir, progress, ("protocol",))
+    """Trains a recipe with several seeds: see `training.repeat`."""
+    return training.repeat(
+        train, recipe, count, output_dir, progress, ("protocol",)
+    )
 
 
 def validate(recipe: MultiRecipe, progress: bool = False) -> dict[str, float]:
@@ -131,6 +117,7 @@ def fit(
         checkpoint_dir=checkpoint_dir,
         progress=progress,
         description=f"multi-task, seed {recipe.seed}",
+        settings=dataclasses.asdict(recipe),
     )
     return MultiRun(recipe, inputs, model), history
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsys.files import replacing
+from keras_multi.files import replacing
 
 
 class Calibration(NamedTuple):

@@ -1,23 +1,21 @@
 """A finished run: loaded, and judged on held-out ratings and lists."""
 
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_multi import backend, data
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import METRICS, read_json, read_model
 from keras_multi.metrics import NDCG
 from recsys.data import SPLIT_SEED
 from recsys.dcn import DCN
 from recsys.evaluate import FEATURES, MODEL, RECIPE, metrics, predict
 from recsys.features import Features
-from recsys.files import METRICS, read_json
 from recsys.ranking.evidence import with_evidence
 from recsys.ranking.lists import sample_lists
 from recsys.ranking.recipe import ListRecipe
@@ -73,13 +71,7 @@ def load_run(directory: str | os.PathLike[str]) -> ListRun:
             f"{folder / RECIPE} does not hold a recipe: {error}; train again"
         ) from error
     features = Features.load(folder / FEATURES)
-    try:
-        model = keras.saving.load_model(folder / MODEL, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise DataError(
-            f"{folder / MODEL} cannot be loaded: {reason}; train again"
-        ) from error
+    model = read_model(folder / MODEL)
     return ListRun(recipe, features, model, split(recipe.data)[0])
 
 

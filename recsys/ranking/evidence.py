@@ -1,7 +1,5 @@
 """What known ratings say about a rating: numbers for a ranker."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from keras_multi.data import Table
@@ -104,7 +102,7 @@ def with_own_evidence(table: Table, parts: np.ndarray) -> Table:
     return Table(table.name, table.columns | columns, table.target)
 
 
-def parts_of_users(users: Sequence[int], count: int, seed: int) -> np.ndarray:
+def parts_of_users(users: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Deals the rows of each user to parts at random, as evenly as possible.
 
     Args:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from keras_multi.backend import PRECISIONS
-from recsys.fields import checked, choose, require
+from keras_multi.fields import checked, choose, require
 
 LOSSES = ("mse", "click", "hinge", "logistic", "list_mle", "softmax")
 
@@ -42,16 +42,16 @@ class ListRecipe:
     loss: str = "softmax"
     data: str = "movielens-100k"
     list_length: int = 5
-    lists_per_user: int = 50
+    lists_per_user: int = 20
     parts: int = 5
-    epochs: int = 10
+    epochs: int = 4
     batch_size: int = 512
-    learning_rate: float = 0.01
-    embedding_dim: int = 32
+    learning_rate: float = 0.003
+    embedding_dim: int = 8
     embeddings_l2: float = 1e-3
-    num_cross_layers: int = 2
-    deep_units: tuple[int, ...] = (64,)
-    dropout: float = 0.2
+    num_cross_layers: int = 1
+    deep_units: tuple[int, ...] = (64, 32)
+    dropout: float = 0.1
     precision: str = "float32"
     seed: int = 42
 

@@ -11,11 +11,11 @@ from scipy import special
 
 from keras_multi import backend, losses, training
 from keras_multi.data import Table
+from keras_multi.files import METRICS, prepare_folder, replacing, write_json
 from recsys.columns import Buckets, Numeric, Vocabulary
 from recsys.dcn import DCN
 from recsys.evaluate import FEATURES, HISTORY, MODEL, RECIPE
 from recsys.features import Features
-from recsys.files import METRICS, prepare_folder, replacing, write_json
 from recsys.ranking.calibration import calibration, plot_calibration
 from recsys.ranking.evaluate import (
     ListRun,
@@ -34,7 +34,6 @@ from recsys.ranking.evidence import (
 from recsys.ranking.list_ranker import ListRanker
 from recsys.ranking.lists import sample_lists
 from recsys.ranking.recipe import ListRecipe
-from recsys.seeds import repeat
 
 CALIBRATION = "calibration.png"
 LOSSES = {
@@ -115,8 +114,10 @@ def train_seeds(
     output_dir: str | os.PathLike[str],
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains a recipe with several seeds; see `recsys.seeds.repeat`."""
-    return repeat(train, recipe, count, output_dir, progress, ("loss",))
+    """Trains a recipe with several seeds: see `training.repeat`."""
+    return training.repeat(
+        train, recipe, count, output_dir, progress, ("loss",)
+    )
 
 
 def validate(recipe: ListRecipe, progress: bool = False) -> dict[str, float]:
@@ -170,6 +171,7 @@ def fit(
         checkpoint_dir=checkpoint_dir,
         progress=progress,
         description=f"{recipe.loss}, seed {recipe.seed}",
+        settings=dataclasses.asdict(recipe),
     )
     return ListRun(recipe, features, model.scorer, known), history
 

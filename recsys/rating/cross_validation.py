@@ -13,9 +13,9 @@ import numpy as np
 from keras_multi import backend, data, training
 from keras_multi.data import Table, random_split
 from keras_multi.errors import KerasMultiError, UsageError
+from keras_multi.files import METRICS, prepare_folder, read_json, write_json
 from recsys.data import SPLIT_SEED, VALIDATION_SHARE, task
 from recsys.evaluate import metrics, predict
-from recsys.files import METRICS, prepare_folder, read_json, write_json
 from recsys.rating import train as factors
 from recsys.rating.recipe import RatingRecipe
 from recsys.recipe import Recipe

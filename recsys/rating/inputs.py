@@ -9,10 +9,10 @@ import numpy as np
 
 from keras_multi.data import Table
 from keras_multi.errors import DataError
+from keras_multi.files import replacing
 from recsys.bags import MultiHot
 from recsys.columns import Buckets, Vocabulary
 from recsys.features import Features
-from recsys.files import replacing
 from recsys.rating.nearby import SCALES, nearby
 
 # Ratings of the mean that are added to the mean of each user and item.

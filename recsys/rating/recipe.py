@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from recsys.fields import checked, choose, require
+from keras_multi.fields import checked, choose, require
 
 MODELS = ("factors", "svd-pp", "factor-network")
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,19 @@ import numpy as np
 from keras_multi import backend, training
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
-from recsys import data
-from recsys.evaluate import HISTORY, MODEL, RECIPE, metrics, predict
-from recsys.factors import FactorNetwork
-from recsys.files import (
+from keras_multi.files import (
     METRICS,
     prepare_folder,
     read_json,
+    read_model,
     replacing,
     write_json,
 )
+from recsys import data
+from recsys.evaluate import HISTORY, MODEL, RECIPE, metrics, predict
+from recsys.factors import FactorNetwork
 from recsys.rating.inputs import RatingInputs
 from recsys.rating.recipe import RatingRecipe
-from recsys.seeds import repeat
 
 DATA = "movielens-100k"
 ROWS = "training_rows.npz"
@@ -117,8 +116,8 @@ def train_seeds(
     output_dir: str | os.PathLike[str],
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains a recipe with several seeds; see `recsys.seeds.repeat`."""
-    return repeat(train, recipe, count, output_dir, progress)
+    """Trains a recipe with several seeds: see `training.repeat`."""
+    return training.repeat(train, recipe, count, output_dir, progress)
 
 
 def fit(
@@ -218,13 +217,7 @@ def load_run(directory: str | os.PathLike[str]) -> RatingRun:
     inputs = RatingInputs.load(
         folder / ROWS, "rating", recipe.side, recipe.time
     )
-    try:
-        model = keras.saving.load_model(folder / MODEL, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise DataError(
-            f"{folder / MODEL} cannot be loaded: {reason}; train again"
-        ) from error
+    model = read_model(folder / MODEL)
     return RatingRun(recipe, inputs, model)
 
 

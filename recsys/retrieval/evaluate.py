@@ -1,7 +1,6 @@
 """A finished run: loaded, and measured on its test rows."""
 
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,15 @@ from keras import ops
 from keras_multi import backend
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import METRICS, RECIPE, read_json, read_model
 from recsys.features import Features
-from recsys.files import read_json
 from recsys.retrieval.data import Split, load, seen_items
 from recsys.retrieval.inputs import Inputs
 from recsys.retrieval.measure import measure
 from recsys.retrieval.recipe import RetrievalRecipe
 from recsys.two_tower import TwoTower
 
-MODEL, RECIPE, METRICS = "model.keras", "recipe.json", "metrics.json"
+MODEL = "model.keras"
 USER_FEATURES, ITEM_FEATURES = "user_features.json", "item_features.json"
 HISTORY = "history.json"
 BATCH_SIZE = 4_096
@@ -72,26 +71,35 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
         DataError: if the folder holds no finished run, a file in it is
             damaged, or the data cannot be fetched.
     """
+    return Run(*load_parts(directory, RetrievalRecipe))
+
+
+def load_parts(
+    directory: str | os.PathLike[str], kind: type[RetrievalRecipe]
+) -> tuple[Any, Inputs, Any]:
+    """Loads the recipe, the inputs and the model of a run.
+
+    Args:
+        directory: the output folder of the training.
+        kind: class of the recipe.
+
+    Raises:
+        DataError: as `load_run`.
+    """
     folder = Path(directory)
     read_json(folder / METRICS)  # Written last: the others are complete.
     try:
-        recipe = RetrievalRecipe.of_json(read_json(folder / RECIPE))
+        recipe = kind.of_json(read_json(folder / RECIPE))
     except UsageError as error:
         raise DataError(
-            f"{folder / RECIPE} does not hold a recipe of retrieval: {error}; "
+            f"{folder / RECIPE} does not hold a {kind.__name__}: {error}; "
             "train again"
         ) from error
     user = Features.load(folder / USER_FEATURES)
     item = Features.load(folder / ITEM_FEATURES)
-    try:
-        model = keras.saving.load_model(folder / MODEL, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise DataError(
-            f"{folder / MODEL} cannot be loaded: {reason}; train again"
-        ) from error
+    model = read_model(folder / MODEL)
     split = load(recipe.data, recipe.protocol)
-    return Run(recipe, Inputs.of(user, item, recipe.windows, split), model)
+    return recipe, Inputs.of(user, item, recipe.windows, split), model
 
 
 def evaluate(directory: str | os.PathLike[str]) -> dict[str, Any]:

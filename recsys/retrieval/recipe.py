@@ -1,10 +1,10 @@
 """The recipe of a retrieval model: what people tune, with its defaults."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from keras_multi.backend import PRECISIONS
-from recsys.fields import checked, choose, require
+from keras_multi.fields import checked, choose, require
 from recsys.retrieval.data import FEATURES, PROTOCOLS
 
 SCHEDULES = ("constant", "cosine")
@@ -107,7 +107,7 @@ class RetrievalRecipe:
         )
 
     @classmethod
-    def of(cls, **fields: Any) -> "RetrievalRecipe":
+    def of(cls, **fields: Any) -> Self:
         """Takes the defaults of a protocol and features, with changes.
 
         Args:
@@ -132,13 +132,13 @@ class RetrievalRecipe:
         return cls(**{**defaults, **fields})
 
     @classmethod
-    def of_data(cls, data: str, model: str, **fields: Any) -> "RetrievalRecipe":
+    def of_data(cls, data: str, model: str, **fields: Any) -> Self:
         """Does as `of`; the model is `"two-tower"`."""
         choose("model", model, ("two-tower",))
         return cls.of(data=data, **fields)
 
     @classmethod
-    def of_json(cls, fields: dict[str, Any]) -> "RetrievalRecipe":
+    def of_json(cls, fields: dict[str, Any]) -> Self:
         """Takes back what JSON made of `dataclasses.asdict`.
 
         Raises:

@@ -3,9 +3,9 @@
 import os
 from typing import Any
 
+from keras_multi import training
 from recsys.retrieval.recipe import RetrievalRecipe
 from recsys.retrieval.train import train
-from recsys.seeds import repeat
 
 
 def run_seeds(
@@ -14,6 +14,6 @@ def run_seeds(
     output_dir: str | os.PathLike[str],
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains a recipe with several seeds; see `recsys.seeds.repeat`."""
+    """Trains a recipe with several seeds; see `training.repeat`."""
     kept = ("protocol", "features")
-    return repeat(train, recipe, count, output_dir, progress, kept)
+    return training.repeat(train, recipe, count, output_dir, progress, kept)

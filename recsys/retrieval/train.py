@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_multi import backend, training
-from recsys.files import prepare_folder, replacing, write_json
+from keras_multi.files import prepare_folder, replacing, write_json
 from recsys.retrieval.data import Split, load
 from recsys.retrieval.evaluate import (
     HISTORY,
@@ -67,7 +67,7 @@ def train(
         "rows": {name: len(table) for name, table in split._asdict().items()},
         "test": measure_run(run, split),
     }
-    _save(folder, run, history, result)
+    save(folder, run, history, result)
     training.remove_checkpoint(folder)
     return result
 
@@ -200,10 +200,17 @@ def examples(
     return x, items
 
 
-def _save(
-    folder: Path, run: Run, history: training.History, result: dict[str, Any]
+def save(
+    folder: Path, run: Any, history: training.History, result: dict[str, Any]
 ) -> None:
-    """Writes the files of a run; `metrics.json` says that it is complete."""
+    """Writes the files of a run; `metrics.json` says that it is complete.
+
+    Args:
+        folder: of the run.
+        run: has `recipe`, `inputs` and `model`.
+        history: of the training.
+        result: what `metrics.json` holds.
+    """
     (folder / METRICS).unlink(missing_ok=True)
     with replacing(folder / MODEL) as temporary:
         run.model.save(temporary)

@@ -36,17 +36,16 @@ def models(file, *functions):
 
 @pytest.mark.slow
 def test_models_agree_on_every_backend(user_file, tmp_path):
-    names = ("cnn", "text", "vit", "two_inputs")
+    # `check` tries the others too.
     result = bench(
-        *models(user_file, *names), "--precision", "float32",
+        *models(user_file, "text"), "--precision", "float32",
         "--budget", "0.1", "--json", "--output", tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     cells = json.loads(result.stdout)["cells"]
-    trained = {f"mine.py:{name} train" for name in names[:3]}
-    predicted = {f"mine.py:{name} predict" for name in names}
-    assert {cell["workload"] for cell in cells} == trained | predicted
-    assert len(cells) == 3 * 7
+    workloads = {"mine.py:text train", "mine.py:text predict"}
+    assert {cell["workload"] for cell in cells} == workloads
+    assert len(cells) == 2 * 3
     for cell in cells:
         (measured,) = cell["measurements"]
         training = cell["workload"].endswith("train")

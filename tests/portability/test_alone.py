@@ -80,5 +80,5 @@ def test_imports_trains_and_measures(alone, tmp_path):
     )  # fmt: skip
     (cell,) = measured["cells"]
     assert cell["status"] == "ok"
-    assert len(cell["measurements"]) == 2
+    assert len(cell["measurements"]) == 1
     assert (tmp_path / "report.html").exists()

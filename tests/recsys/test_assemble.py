@@ -6,8 +6,8 @@ import pytest
 from keras_multi import data
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
+from keras_multi.files import read_json, write_json
 from recsys.assemble import from_runs
-from recsys.files import read_json, write_json
 from recsys.recipe import Recipe
 from recsys.recommend import recommend
 from recsys.retrieval.data import load
@@ -43,6 +43,7 @@ def runs(tmp_path_factory):
         yield folder
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_two_runs_become_one_artifact(runs):
     recommender = from_runs(runs / "retrieval", runs / "dcn", candidates=15)

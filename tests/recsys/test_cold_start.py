@@ -86,6 +86,7 @@ def test_nothing_of_what_is_held_out_is_in_training(model):
     assert held_out != set(other[one.column].tolist())
 
 
+@pytest.mark.slow
 def test_features_rank_new_items_and_ids_cannot(tmp_path):
     result = train(recipe(), tmp_path / "a")
     assert {path.name for path in (tmp_path / "a").iterdir()} == {
@@ -117,6 +118,7 @@ def test_features_rank_for_new_users_and_ids_cannot(tmp_path):
     assert recall > 1.5 * ids["test"]["recall_at_20"]
 
 
+@pytest.mark.slow
 def test_only_seed_and_training_rows_decide(tmp_path, monkeypatch):
     one = recipe(epochs=2)
     result = train(one, tmp_path / "a")
@@ -134,6 +136,7 @@ def test_only_seed_and_training_rows_decide(tmp_path, monkeypatch):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.slow
 def test_sentences_replace_the_words_of_titles(tmp_path, monkeypatch):
     vectors = np.eye(4, 6, dtype="float32")
     calls = []
@@ -191,6 +194,7 @@ def test_questions_and_metrics_are_those_of_a_loop():
         assert sorted(items.tolist()) == ranked.tolist()
 
 
+@pytest.mark.slow
 def test_a_random_order_is_the_mean_of_many():
     rng = np.random.default_rng(0)
     labels = (rng.random((40, 60)) < 0.1).astype("float32")
@@ -226,6 +230,7 @@ def test_baselines_are_those_of_numpy():
     assert found[0, same].min() > found[0, ~same].max()
 
 
+@pytest.mark.slow
 def test_seeds_give_means_and_deviations(tmp_path):
     result = train_seeds(recipe(epochs=1), 2, tmp_path)
     assert result["seeds"] == [42, 43]
@@ -238,6 +243,7 @@ def test_seeds_give_means_and_deviations(tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
 
 
+@pytest.mark.slow
 def test_recipes_are_checked(tmp_path):
     for bad, message in [
         ({"model": "warm"}, "choose one of cold-items, cold-users"),

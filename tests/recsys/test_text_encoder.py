@@ -124,6 +124,7 @@ def test_embeddings_are_those_of_numpy():
     np.testing.assert_allclose(got, want, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_embeddings_are_made_once(tmp_path, monkeypatch):
     calls = []
 

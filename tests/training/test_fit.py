@@ -91,7 +91,6 @@ run(sys.argv[1], callbacks=[Halt()])
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_run_ends_as_one_that_was_not(tmp_path):
     whole, expected = run(tmp_path / "whole")
@@ -135,6 +134,8 @@ def test_a_strange_checkpoint_is_refused(tmp_path):
         run(tmp_path, epochs=1, patience=None, batch_size=8)
     with pytest.raises(KerasMultiError, match=r"optimizer.*delete it"):
         run(tmp_path, make_model(0.2), epochs=1, patience=None)
+    with pytest.raises(KerasMultiError, match=r"settings.*delete it"):
+        run(tmp_path, epochs=1, patience=None, settings={"width": 8})
     path = tmp_path / "checkpoint.npz"
     content = path.read_bytes()
     for damaged in (b"", b"no zip", content[: len(content) // 2]):

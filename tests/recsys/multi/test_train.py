@@ -73,6 +73,7 @@ def test_figures_equal_numpy(tmp_path):
     assert result["auc"] == pytest.approx(auc, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", ["fixed", "uncertainty"])
 def test_learns_both_tasks(weighting, tmp_path):
     recipe = dataclasses.replace(
@@ -86,6 +87,7 @@ def test_learns_both_tasks(weighting, tmp_path):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_test_rows_play_no_part_in_training(tmp_path, monkeypatch):
     weights = []
     for strange in (False, True):
@@ -101,6 +103,7 @@ def test_test_rows_play_no_part_in_training(tmp_path, monkeypatch):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.slow
 def test_validation_sees_no_test_row(monkeypatch):
     figures = validate(TINY)
     table = ratings()
@@ -110,6 +113,7 @@ def test_validation_sees_no_test_row(monkeypatch):
     assert validate(TINY) == figures
 
 
+@pytest.mark.slow
 def test_seeds_are_averaged(tmp_path):
     recipe = dataclasses.replace(TINY, epochs=1)
     result = train_seeds(recipe, 2, tmp_path)
@@ -118,6 +122,7 @@ def test_seeds_are_averaged(tmp_path):
     assert train_seeds(recipe, 2, tmp_path) == result
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_named(tmp_path):
     with pytest.raises(DataError, match=r"metrics\.json.* finished"):
         load_run(tmp_path)

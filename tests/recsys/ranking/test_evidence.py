@@ -15,7 +15,7 @@ KNOWN, ROWS = TABLE.take(slice(0, 150)), TABLE.take(slice(150, None))
 
 def left_by_hand():
     """What is left of the known ratings, by user and item."""
-    mean = KNOWN["rating"].mean()
+    mean = KNOWN["rating"].mean(dtype="float64")
     items, users = {}, {}
     for item in set(KNOWN["item_id"]):
         own = KNOWN["rating"][KNOWN["item_id"] == item] - mean

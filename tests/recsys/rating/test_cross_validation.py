@@ -43,6 +43,7 @@ def test_folds_are_equal_disjoint_and_fixed():
     assert sorted(map(len, tested)) == sorted(np.bincount(numbers))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", list(CHOICES))
 def test_labels_of_test_rows_play_no_part(model):
     """Permuted or NaN, no prediction changes: not by a bit.
@@ -72,6 +73,7 @@ def test_labels_of_test_rows_play_no_part(model):
     np.testing.assert_array_equal(predictions(labels), predictions(true))
 
 
+@pytest.mark.slow
 def test_the_choice_does_not_see_the_test_fold(tmp_path, monkeypatch):
     """All rows that are trained on or chosen by are rows of other folds."""
     seen = []
@@ -119,6 +121,7 @@ def constant(recipe, table, progress):
     return lambda rows: np.full(len(rows), value)
 
 
+@pytest.mark.slow
 def test_all_is_measured_kept_and_summarized(tmp_path, monkeypatch):
     monkeypatch.setattr(cross_validation, "fit", constant)
     choices = [{"epochs": 1}, {"epochs": 2}]

@@ -56,6 +56,7 @@ def test_predictions_stay_in_the_range_of_the_ratings():
     assert np.all(run.predict(table) == table["rating"].max())
 
 
+@pytest.mark.slow
 def test_factors_learn_a_planted_product():
     table = ratings(rows=400)
     learned, held_out = table.take(slice(0, 340)), table.take(slice(340, None))
@@ -74,6 +75,7 @@ def test_factors_learn_a_planted_product():
     assert history.epochs == 30
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_named(tmp_path):
     with pytest.raises(DataError, match=r"metrics\.json.* finished"):
         load_run(tmp_path)

@@ -56,6 +56,7 @@ def test_a_run_is_saved_and_evaluates_to_the_same_figures(tmp_path):
     assert train(recipe(), tmp_path) == result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["random", "leave-last-out"])
 def test_finds_what_users_like(tmp_path, protocol):
     """A user likes a third of the items, mostly."""
@@ -67,6 +68,7 @@ def test_finds_what_users_like(tmp_path, protocol):
     assert validate(recipe(protocol=protocol))["top_50"] == 1
 
 
+@pytest.mark.slow
 def test_test_rows_play_no_part_in_training(tmp_path, monkeypatch):
     train(recipe(), tmp_path / "a")
     table = small_table()
@@ -127,6 +129,7 @@ def test_the_loss_is_that_of_the_recipe():
     )
 
 
+@pytest.mark.slow
 def test_seeds_are_summarised_and_finished_ones_kept(tmp_path):
     result = run_seeds(recipe(), 2, tmp_path)
     assert result["seeds"] == [42, 43]
@@ -166,6 +169,7 @@ def test_a_bad_recipe_is_refused(fields, message):
         RetrievalRecipe.of(**fields)
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_named(tmp_path):
     with pytest.raises(DataError, match=r"metrics\.json"):
         load_run(tmp_path)

@@ -175,6 +175,7 @@ def test_health_metrics_and_the_page_of_the_interface(client, artifact):
     assert client.get("/nothing").json() == {"error": "Not Found"}
 
 
+@pytest.mark.slow
 def test_reload_under_load_loses_nothing(tmp_path):
     first = make(seed=1).save(tmp_path)
     app = create_app(tmp_path, Settings(max_batch=4))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 from keras_multi.errors import DataError, KerasMultiError
 
-METRICS = "metrics.json"  # of a run; written last, so that all else is there
+RECIPE = "recipe.json"  # of a run
+METRICS = "metrics.json"  # the same; written last, so that all else is there
 
 
 @contextmanager
@@ -92,3 +94,24 @@ def prepare_folder(path: str | os.PathLike[str]) -> Path:
         probe.touch()
     (folder / "probe").unlink()
     return folder
+
+
+def read_model(path: Path, remedy: str = "train again") -> Any:
+    """Reads a saved Keras model, not compiled.
+
+    Args:
+        path: a `.keras` file; the classes of its layers must be registered.
+        remedy: what the message advises if the file cannot be read.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise DataError(
+            f"{path} cannot be loaded: {reason}; {remedy}"
+        ) from error
