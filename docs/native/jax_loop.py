@@ -3,8 +3,7 @@
     python docs/native/jax_loop.py
 
 Keras gives the model, the loss and the metric. JAX differentiates and
-compiles, optax updates. All state is in one tuple that goes into each step
-and comes out of it.
+compiles, optax updates. One tuple of all state goes into and out of a step.
 """
 
 import functools
@@ -20,11 +19,8 @@ ratings.require("jax")
 
 import jax  # noqa: E402
 import keras  # noqa: E402
-import numpy as np  # noqa: E402
 import optax  # noqa: E402
 import orbax.checkpoint as ocp  # noqa: E402
-
-from keras_multi.training import Batches  # noqa: E402
 
 
 class State(NamedTuple):
@@ -36,21 +32,27 @@ class State(NamedTuple):
     metric: list[Any]
 
 
-def start(model: keras.Model, optimizer: Any, metric: Any) -> State:
+def copies(variables: Iterable[Any]) -> list[Any]:
+    """Takes values out of Keras, as copies: a step overwrites its state."""
+    return [jax.numpy.array(variable.value) for variable in variables]
+
+
+def start(model: keras.Model, optimizer: Any, metric: keras.Metric) -> State:
     """Takes the state out of the Keras objects."""
-    trainable = [variable.value for variable in model.trainable_variables]
+    trainable = copies(model.trainable_variables)
     return State(
         trainable,
-        [variable.value for variable in model.non_trainable_variables],
+        copies(model.non_trainable_variables),
         optimizer.init(trainable),
-        [variable.value for variable in metric.variables],
+        copies(metric.variables),
     )
 
 
 def make_step(
-    model: keras.Model, optimizer: Any, loss: Any, metric: Any
+    model: keras.Model, optimizer: Any, loss: Any, metric: keras.Metric
 ) -> Callable[..., Any]:
     """Compiles a training step: `(state, x, y) -> (loss, state)`."""
+    ratings.check_built(model)
 
     def compute_loss(
         trainable: list[Any], non_trainable: list[Any], x: Any, y: Any
@@ -59,14 +61,16 @@ def make_step(
         predicted, non_trainable, penalties = model.stateless_call(
             trainable, non_trainable, x, training=True, return_losses=True
         )
+        ratings.check_targets(y, predicted)
         return loss(y, predicted) + sum(penalties), (predicted, non_trainable)
 
-    # JAX: the gradient of that function.
+    # JAX: the gradient of that function, and all of a step as one program,
+    # which writes the new state over the old one.
     differentiate = jax.value_and_grad(compute_loss, has_aux=True)
 
-    # JAX: one program; it writes the new state over the old one.
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: State, x: Any, y: Any) -> tuple[Any, State]:
+        ratings.check_state(model, metric, state)
         (value, (predicted, non_trainable)), gradients = differentiate(
             state.trainable, state.non_trainable, x, y
         )
@@ -96,42 +100,54 @@ def train(
     return [float(value) for value in losses], state
 
 
-def put_back(state: State, model: keras.Model) -> None:
+def put_back(state: State, model: keras.Model, metric: keras.Metric) -> None:
     """Gives the weights back to the Keras model."""
-    for variable, value in zip(
-        model.trainable_variables, state.trainable, strict=True
-    ):
+    ratings.check_state(model, metric, state)
+    variables = (*model.trainable_variables, *model.non_trainable_variables)
+    values = (*state.trainable, *state.non_trainable)
+    for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def save(state: State, path: Path) -> None:
+    """Orbax: keeps the whole state of the loop."""
+    with ocp.StandardCheckpointer() as checkpointer:  # Waits at its end.
+        checkpointer.save(path, state)
+
+
+def restore(path: Path, like: State) -> Any:
+    """Orbax: reads a state with the shapes of another one."""
+    return ocp.StandardCheckpointer().restore(path, like)
 
 
 def main() -> None:
     """Trains, saves in both formats, and prints the test error."""
+    from report import report
+
     data = ratings.load()
-    model = data.build()
+    model, metric = data.build(), keras.metrics.RootMeanSquaredError()
     optimizer = optax.adagrad(
         ratings.LEARNING_RATE, ratings.START, ratings.EPSILON
     )
-    metric = keras.metrics.RootMeanSquaredError()
     step = make_step(model, optimizer, keras.losses.MeanSquaredError(), metric)
     state = start(model, optimizer, metric)
-    batches = Batches(data.train, ratings.BATCH_SIZE, ratings.SEED)
+    batches, seconds = ratings.batches(data), []
     for epoch in range(ratings.EPOCHS):
         batches.start_epoch(epoch)
+        state = state._replace(metric=copies(metric.variables))
         began = time.perf_counter()
         _, state = train(step, state, batches)
-        milliseconds = (time.perf_counter() - began) / len(batches) * 1e3
-        error = float(metric.stateless_result(state.metric))
-        print(f"epoch {epoch + 1}: {error:.4f}, {milliseconds:.1f} ms a step")
-        fresh = [np.zeros_like(value) for value in state.metric]
-        state = state._replace(metric=fresh)
-    with tempfile.TemporaryDirectory() as folder:
-        # Orbax keeps the whole state of the loop, Keras the model alone.
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(Path(folder).resolve() / "state", state)
-        put_back(state, model)
-        model.save(Path(folder) / "model.keras")
+        seconds.append(time.perf_counter() - began)
+        error = metric.stateless_result(state.metric)
+        print(f"epoch {epoch + 1}: {float(error):.4f}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        save(state, folder / "state")
+        put_back(restore(folder / "state", state), model, metric)
+        model.save(folder / "model.keras")  # Keras: opens on any backend.
+        model = keras.saving.load_model(folder / "model.keras")
     predicted = model.predict(data.test[0], batch_size=10_000, verbose=0)
-    print(f"test RMSE {np.sqrt(np.mean((predicted - data.test[1]) ** 2)):.4f}")
+    report(data, predicted, seconds)
 
 
 if __name__ == "__main__":

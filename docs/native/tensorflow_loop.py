@@ -20,13 +20,14 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from keras_multi.training import Batches  # noqa: E402
-
 
 def make_step(
     model: keras.Model, optimizer: Any, loss: Any, metric: keras.Metric
 ) -> Callable[..., Any]:
     """Compiles a training step: `(x, y) -> loss`."""
+    ratings.check_built(model)
+    # Keras: the state of the optimizer, made outside of the program.
+    optimizer.build(model.trainable_variables)
 
     # TensorFlow: one program, by XLA.
     @tf.function(jit_compile=True, autograph=False)
@@ -34,6 +35,7 @@ def make_step(
         # TensorFlow: the tape remembers what Keras computes.
         with tf.GradientTape() as tape:
             predicted = model(x, training=True)
+            ratings.check_targets(y, predicted)
             value = loss(y, predicted) + sum(model.losses)
         gradients = tape.gradient(value, model.trainable_variables)
         # Keras: from gradients to new weights.
@@ -50,8 +52,8 @@ def train(step: Callable[..., Any], batches: Iterable[Any]) -> list[float]:
     return [float(value) for value in losses]
 
 
-def dataset(batches: Batches) -> tf.data.Dataset:
-    """Feeds batches, one ahead of the step that takes them."""
+def feed(batches: Any) -> tf.data.Dataset:
+    """TensorFlow: a pipeline, one batch ahead of the step that takes it."""
     signature = keras.tree.map_structure(
         lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype),
         batches[0],
@@ -62,40 +64,56 @@ def dataset(batches: Batches) -> tf.data.Dataset:
     return found.prefetch(1)
 
 
+def serve(model: keras.Model, inputs: Any, folder: Path) -> Callable[..., Any]:
+    """TensorFlow: writes a graph that needs no Keras, and reads it again.
+
+    Args:
+        model: the trained model.
+        inputs: specifications of its inputs.
+        folder: where to.
+    """
+    module = tf.Module()
+    module.model = model
+    module.rate = tf.function(
+        lambda inputs: {"rating": tf.clip_by_value(model(inputs), 1.0, 5.0)},
+        input_signature=[inputs],
+    )
+    signatures = {"serving_default": module.rate}
+    tf.saved_model.save(module, str(folder), signatures)
+    served = tf.saved_model.load(str(folder))
+    return served.signatures["serving_default"]
+
+
 def main() -> None:
-    """Trains, prints the test error, saves and serves."""
+    """Trains, saves, serves, and prints the test error."""
+    from report import report
+
     data = ratings.load()
-    model = data.build()
+    model, metric = data.build(), keras.metrics.RootMeanSquaredError()
     optimizer = keras.optimizers.Adagrad(
         ratings.LEARNING_RATE, ratings.START, ratings.EPSILON
     )
-    optimizer.build(model.trainable_variables)
-    metric = keras.metrics.RootMeanSquaredError()
     step = make_step(model, optimizer, keras.losses.MeanSquaredError(), metric)
-    batches = Batches(data.train, ratings.BATCH_SIZE, ratings.SEED)
-    feed = dataset(batches)
+    batches, seconds = ratings.batches(data), []
+    fed = feed(batches)
     for epoch in range(ratings.EPOCHS):
         batches.start_epoch(epoch)
         metric.reset_state()
         began = time.perf_counter()
-        train(step, feed)
-        milliseconds = (time.perf_counter() - began) / len(batches) * 1e3
-        error = float(metric.result())
-        print(f"epoch {epoch + 1}: {error:.4f}, {milliseconds:.1f} ms a step")
-    predicted = model.predict(data.test[0], batch_size=10_000, verbose=0)
-    print(f"test RMSE {np.sqrt(np.mean((predicted - data.test[1]) ** 2)):.4f}")
-    with tempfile.TemporaryDirectory() as folder:
-        # TensorFlow keeps the variables, and a graph that needs no Keras.
-        tf.train.Checkpoint(model=model, optimizer=optimizer).save(
-            Path(folder) / "state"
-        )
-        inputs = feed.element_spec[0]
-        model.export(
-            Path(folder) / "served", input_signature=[inputs], verbose=False
-        )
-        served = tf.saved_model.load(Path(folder) / "served")
-        part = keras.tree.map_structure(lambda x: x[:3], data.test[0])
-        print("served:", served.serve(part).numpy()[:, 0])
+        train(step, fed)
+        seconds.append(time.perf_counter() - began)
+        print(f"epoch {epoch + 1}: {float(metric.result()):.4f}")
+    with tempfile.TemporaryDirectory() as name:
+        # TensorFlow: the variables of model and optimizer, into a second
+        # model of the same shape.
+        kept = tf.train.Checkpoint(model=model, optimizer=optimizer)
+        path = kept.save(str(Path(name) / "state"))
+        model = data.build()
+        restored = tf.train.Checkpoint(model=model).restore(path)
+        restored.assert_existing_objects_matched().expect_partial()
+        served = serve(model, fed.element_spec[0], Path(name) / "served")
+    predicted = served(**data.test[0])["rating"].numpy()
+    report(data, predicted, seconds)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ Keras gives the model, the loss and the metric. On this backend a Keras model
 is a `torch.nn.Module`: PyTorch feeds, differentiates, compiles and updates.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import ratings
@@ -15,10 +17,7 @@ import ratings
 ratings.require("torch")
 
 import keras  # noqa: E402
-import numpy as np  # noqa: E402
 import torch  # noqa: E402
-
-from keras_multi.training import Batches  # noqa: E402
 
 
 class Rater(torch.nn.Module):
@@ -30,6 +29,8 @@ class Rater(torch.nn.Module):
 
     def __init__(self, model: keras.Model) -> None:
         super().__init__()
+        # PyTorch: the weights of the Keras model become parameters of this.
+        ratings.check_built(model)
         self.model = model
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -46,6 +47,7 @@ def make_step(
     def step(x: Any, y: Any) -> tuple[torch.Tensor, torch.Tensor]:
         optimizer.zero_grad(set_to_none=True)
         predicted = module(x)
+        ratings.check_targets(y, predicted)
         # Keras: the loss, and the penalties that its layers have left.
         value = loss(y, predicted) + sum(model.losses)
         # PyTorch: gradients and update.
@@ -68,15 +70,33 @@ def train(
     return [float(value) for value in losses]
 
 
+def feed(batches: Any) -> torch.utils.data.DataLoader:
+    """PyTorch: a loader of batches that come whole, as tensors."""
+    return torch.utils.data.DataLoader(
+        batches, batch_size=None, collate_fn=to_tensors
+    )
+
+
 def to_tensors(batch: Any) -> Any:
-    """Turns the arrays of a batch into tensors; a `DataLoader` calls it."""
+    """Turns the arrays of a batch into tensors."""
     return keras.tree.map_structure(torch.as_tensor, batch)
 
 
+def watch(layer: torch.nn.Module) -> list[float]:
+    """PyTorch: a hook sees each output of a Keras layer; keeps its size."""
+    sizes: list[float] = []
+    layer.register_forward_hook(
+        lambda layer, inputs, output: sizes.append(float(output.abs().mean()))
+    )
+    return sizes
+
+
 def main() -> None:
-    """Trains and prints the test error."""
+    """Trains, saves, exports, and prints the test error."""
+    from report import report
+
     data = ratings.load()
-    model = data.build()
+    model, metric = data.build(), keras.metrics.RootMeanSquaredError()
     module = Rater(model).train()
     optimizer = torch.optim.Adagrad(
         module.parameters(),
@@ -84,25 +104,34 @@ def main() -> None:
         initial_accumulator_value=ratings.START,
         eps=ratings.EPSILON,
     )
-    metric = keras.metrics.RootMeanSquaredError()
-    step = make_step(module, model, optimizer, keras.losses.MeanSquaredError())
-    batches = Batches(data.train, ratings.BATCH_SIZE, ratings.SEED)
-    # The batches come whole: the loader adds none of its own.
-    loader = torch.utils.data.DataLoader(
-        batches, batch_size=None, collate_fn=to_tensors
-    )
+    # PyTorch: the whole module, Keras layers and all, becomes one program.
+    compiled = torch.compile(module)
+    step = make_step(compiled, model, optimizer, keras.losses.MeanSquaredError())
+    batches, seconds = ratings.batches(data), []
     for epoch in range(ratings.EPOCHS):
         batches.start_epoch(epoch)
         metric.reset_state()
         began = time.perf_counter()
-        train(step, metric, loader)
-        milliseconds = (time.perf_counter() - began) / len(batches) * 1e3
-        error = float(metric.result())
-        print(f"epoch {epoch + 1}: {error:.4f}, {milliseconds:.1f} ms a step")
-    module.eval()
+        train(step, metric, feed(batches))
+        seconds.append(time.perf_counter() - began)
+        print(f"epoch {epoch + 1}: {float(metric.result()):.4f}")
+    inputs = to_tensors(data.test[0])
+    with tempfile.TemporaryDirectory() as name:
+        # PyTorch: weights by name, into a second model of the same shape.
+        torch.save(module.state_dict(), Path(name) / "state.pt")
+        module = Rater(data.build()).eval()
+        module.load_state_dict(torch.load(Path(name) / "state.pt"))
+        # PyTorch: a graph that needs no Keras.
+        program = torch.export.export(module, (inputs,))
+        torch.export.save(program, Path(name) / "served.pt2")
+        served = torch.export.load(Path(name) / "served.pt2").module()
+    sizes = watch(module.model.output_layer)
     with torch.no_grad():
-        predicted = module(to_tensors(data.test[0])).numpy()
-    print(f"test RMSE {np.sqrt(np.mean((predicted - data.test[1]) ** 2)):.4f}")
+        predicted = module(inputs)
+        print(f"largest difference when served: "
+              f"{float((served(inputs) - predicted).abs().max()):.1e}")
+    print(f"mean output of the last layer: {sizes[0]:.2f}")
+    report(data, predicted.numpy(), seconds)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,24 @@
 """Shared layers inside the function transformations of each framework."""
 
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_multi import backend
-from tests.portability.cases import LAYERS
+from keras_multi import backend, layers
+from tests.native.functions import (
+    CASES,
+    COLUMNS,
+    LIMITS,
+    built,
+    layer_of,
+    table,
+)
 
-CASES = pytest.mark.parametrize("name", LAYERS)
-
-
-@pytest.fixture
-def case(name):
-    """A built layer, its inputs and its output."""
-    make, arrays = LAYERS[name]
-    layer, inputs = make(), [ops.convert_to_tensor(x) for x in arrays]
-    return layer, inputs, layer(*inputs)
-
-
-def numbers(x):
-    return ops.convert_to_numpy(x)
-
-
-def check(found, wanted):
-    for ours, theirs in zip(flat(found), flat(wanted), strict=True):
-        np.testing.assert_allclose(
-            numbers(ours), numbers(theirs), rtol=1e-4, atol=1e-5
-        )
+STEP = 1e-2
+README = Path(__file__).parents[2] / "docs/native/README.md"
 
 
 def flat(x):
@@ -37,6 +27,11 @@ def flat(x):
 
 def total(x):
     return sum(ops.sum(ops.square(part)) for part in flat(x))
+
+
+def loss(layer, trainable, others, *inputs):
+    """The layer as a pure function of its weights, and a number from it."""
+    return total(layer.stateless_call(trainable, others, *inputs)[0])
 
 
 def rows_alone(layer):
@@ -49,75 +44,135 @@ def rows_alone(layer):
     return function
 
 
-def loss_of(layer, inputs, weights):
-    """The layer as a pure function of its weights."""
-    others = [v.value for v in layer.non_trainable_variables]
-    out, _ = layer.stateless_call(weights, others, *inputs)
-    return total(out)
-
-
-def true_gradients(layer, inputs):
-    _, gradients = backend.value_and_gradients(
-        lambda: total(layer(*inputs)), layer.trainable_variables
+def split(layer, values):
+    """Values of all weights as those that train and the others."""
+    by_path = dict(zip([v.path for v in layer.weights], values, strict=True))
+    return tuple(
+        [ops.convert_to_tensor(by_path[v.path], v.dtype) for v in variables]
+        for variables in (
+            layer.trainable_variables,
+            layer.non_trainable_variables,
+        )
     )
-    return gradients
+
+
+def slopes(layer, value_of, gradients):
+    """The slope along a direction by the gradients, and by differences."""
+    rng, start = np.random.default_rng(2), layer.get_weights()
+    direction = [rng.standard_normal(w.shape) for w in start]
+    after, before = (
+        float(
+            value_of(
+                *split(
+                    layer,
+                    [
+                        w + step * d
+                        for w, d in zip(start, direction, strict=True)
+                    ],
+                )
+            )
+        )
+        for step in (STEP, -STEP)
+    )
+    found = sum(
+        float(ops.sum(gradient * part))
+        for gradient, part in zip(
+            gradients, split(layer, direction)[0], strict=True
+        )
+    )
+    return found, (after - before) / (2 * STEP)
 
 
 if backend.name() == "jax":
     import jax
 
-    @CASES
-    def test_jax_grad(case):
-        layer, inputs, _ = case
-        weights = [v.value for v in layer.trainable_variables]
-        found = jax.grad(partial(loss_of, layer, inputs))(weights)
-        check(found, true_gradients(layer, inputs))
+    @cache
+    def results(name):
+        """All of a case in one program, which is compiled once."""
+        layer, inputs = built(name)
 
-    @CASES
-    def test_jax_vmap(case):
-        layer, inputs, output = case
-        check(jax.vmap(rows_alone(layer))(*inputs), output)
+        @jax.jit
+        def compute(trainable, others, *inputs):
+            value, gradients = jax.value_and_grad(partial(loss, layer))(
+                trainable, others, *inputs
+            )
+            alone = jax.vmap(rows_alone(layer))(*inputs)
+            return value, gradients, alone, layer(*inputs)
+
+        def value_of(trainable, others):
+            return compute(trainable, others, *inputs)[0]
+
+        start = split(layer, layer.get_weights())
+        _, gradients, alone, output = compute(*start, *inputs)
+        return {
+            "jax.grad": slopes(layer, value_of, gradients),
+            "jax.vmap": (alone, output),
+        }
+
+    def found_and_wanted(name, column):
+        return results(name)[column]
 
 elif backend.name() == "torch":
     import torch
 
-    @CASES
-    def test_torch_func_grad(case):
-        layer, inputs, _ = case
-        weights = [v.value for v in layer.trainable_variables]
-        found = torch.func.grad(partial(loss_of, layer, inputs))(weights)
-        check(found, true_gradients(layer, inputs))
+    def found_and_wanted(name, column):
+        layer, inputs = built(name)
+        if column == "torch.func.grad":
+            trainable, others = split(layer, layer.get_weights())
 
-    @CASES
-    def test_torch_func_vmap(case):
-        layer, inputs, output = case
-        check(torch.func.vmap(rows_alone(layer))(*inputs), output)
+            def value_of(trainable, others):
+                return loss(layer, trainable, others, *inputs)
 
-    @CASES
-    def test_torch_export(case):
-        layer, inputs, output = case
+            gradients = torch.func.grad(value_of)(trainable, others)
+            return slopes(layer, value_of, gradients)
+        if column == "torch.func.vmap":
+            return torch.func.vmap(rows_alone(layer))(*inputs), layer(*inputs)
         program = torch.export.export(layer, tuple(inputs))
-        check(program.module()(*inputs), output)
+        return program.module()(*inputs), layer(*inputs)
 
 else:
     import tensorflow as tf
 
-    @CASES
-    def test_tensorflow_vectorized_map(case):
-        layer, inputs, output = case
+    def found_and_wanted(name, column):
+        layer, inputs = built(name)
         function = rows_alone(layer)
         found = tf.vectorized_map(lambda row: function(*row), inputs)
-        check(found, output)
+        return found, layer(*inputs)
 
-    @CASES
-    def test_tensorflow_gradient_tape(case):
-        layer, inputs, _ = case
-        with tf.GradientTape() as tape:
-            value = total(layer(*inputs))
-        found = tape.gradient(
-            value, [v.value for v in layer.trainable_variables]
+
+def agree(found, wanted):
+    # Differences of float32 numbers are less exact.
+    tolerance = 2e-2 if isinstance(wanted, float) else 1e-4
+    return all(
+        np.allclose(
+            ops.convert_to_numpy(ours),
+            ops.convert_to_numpy(theirs),
+            rtol=tolerance,
+            atol=1e-5,
         )
-        check(
-            [tf.convert_to_tensor(part) for part in found],
-            true_gradients(layer, inputs),
-        )
+        for ours, theirs in zip(flat(found), flat(wanted), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "column", [c for c, owner in COLUMNS.items() if owner == backend.name()]
+)
+def test_cell(name, column):
+    found, wanted = found_and_wanted(name, column)
+    works = (layer_of(name), column) not in LIMITS
+    assert agree(found, wanted) == works, (found, wanted)
+
+
+def test_readme_has_the_table():
+    assert f"\n{table()}\n" in README.read_text()
+
+
+def test_each_layer_has_a_row():
+    assert {layer_of(name) for name in CASES} == set(layers.__all__)
+
+
+def test_each_limit_is_of_a_cell():
+    for layer, column in LIMITS:
+        assert layer in layers.__all__
+        assert column in COLUMNS

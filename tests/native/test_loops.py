@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_multi import backend, data
 from keras_multi.data import Table
+from keras_multi.errors import UsageError
 from keras_multi.training import Batches
 
 FOLDER = Path(__file__).parents[2] / "docs/native"
@@ -39,33 +40,52 @@ def loop(monkeypatch):
     return importlib.import_module(f"{backend.name()}_loop")
 
 
-def trained_by_loop(loop, model, batches):
-    """Losses, root mean squared error and weights after some steps."""
-    ratings, loss = loop.ratings, keras.losses.MeanSquaredError()
-    metric = keras.metrics.RootMeanSquaredError()
-    settings = (ratings.LEARNING_RATE, ratings.START, ratings.EPSILON)
-    if backend.name() == "jax":
-        optimizer = loop.optax.adagrad(*settings)
-        step = loop.make_step(model, optimizer, loss, metric)
-        state = loop.start(model, optimizer, metric)
-        losses, state = loop.train(step, state, batches)
-        loop.put_back(state, model)
-        return losses, metric.stateless_result(state.metric)
-    if backend.name() == "torch":
-        module = loop.Rater(model).train()
-        optimizer = loop.torch.optim.Adagrad(
-            module.parameters(),
-            ratings.LEARNING_RATE,
-            initial_accumulator_value=ratings.START,
-            eps=ratings.EPSILON,
-        )
-        step = loop.make_step(module, model, optimizer, loss)
-        tensors = (loop.to_tensors(batch) for batch in batches)
-        return loop.train(step, metric, tensors), metric.result()
-    optimizer = keras.optimizers.Adagrad(*settings)
-    optimizer.build(model.trainable_variables)
-    step = loop.make_step(model, optimizer, loss, metric)
-    return loop.train(step, loop.dataset(batches)), metric.result()
+class Loop:
+    """The loop of the backend in use, with all that belongs to it."""
+
+    def __init__(self, loop, model):
+        self.loop, self.model = loop, model
+        self.metric = keras.metrics.RootMeanSquaredError()
+        loss = keras.losses.MeanSquaredError()
+        ratings = loop.ratings
+        settings = (ratings.LEARNING_RATE, ratings.START, ratings.EPSILON)
+        if backend.name() == "jax":
+            self.optimizer = loop.optax.adagrad(*settings)
+            self.step = loop.make_step(
+                model, self.optimizer, loss, self.metric
+            )
+            self.state = loop.start(model, self.optimizer, self.metric)
+        elif backend.name() == "torch":
+            self.module = loop.Rater(model).train()
+            self.optimizer = loop.torch.optim.Adagrad(
+                self.module.parameters(),
+                ratings.LEARNING_RATE,
+                initial_accumulator_value=ratings.START,
+                eps=ratings.EPSILON,
+            )
+            # Traced, but not compiled, which takes half a minute.
+            traced = loop.torch.compile(
+                self.module, backend="eager", fullgraph=True
+            )
+            self.step = loop.make_step(traced, model, self.optimizer, loss)
+        else:
+            self.optimizer = keras.optimizers.Adagrad(*settings)
+            self.step = loop.make_step(
+                model, self.optimizer, loss, self.metric
+            )
+
+    def train(self, batches):
+        """Trains the model; gives the losses and the metric."""
+        loop, metric = self.loop, self.metric
+        if backend.name() == "jax":
+            losses, self.state = loop.train(self.step, self.state, batches)
+            loop.put_back(self.state, self.model, metric)
+            return losses, float(metric.stateless_result(self.state.metric))
+        if backend.name() == "torch":
+            losses = loop.train(self.step, metric, loop.feed(batches))
+        else:
+            losses = loop.train(self.step, loop.feed(batches))
+        return losses, float(metric.result())
 
 
 class Record(keras.callbacks.Callback):
@@ -78,12 +98,20 @@ class Record(keras.callbacks.Callback):
         self.error = logs["error"]
 
 
-def test_equals_fit(loop):
+def same_weights(model, other):
+    for ours, theirs in zip(
+        model.get_weights(), other.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_equals_fit(loop, tmp_path):
     ratings = loop.ratings.load()
     batches = Batches(ratings.train, 33, seed=1)
     assert len(batches) == STEPS
     model = ratings.build()
-    losses, error = trained_by_loop(loop, model, batches)
+    trained = Loop(loop, model)
+    losses, error = trained.train(batches)
 
     fitted, record = ratings.build(), Record()
     fitted.compile(
@@ -97,22 +125,97 @@ def test_equals_fit(loop):
 
     means = np.cumsum(losses) / np.arange(1, STEPS + 1)
     np.testing.assert_allclose(means, record.means, rtol=1e-5)
-    error = float(ops.convert_to_numpy(error))
     assert error == pytest.approx(record.error, rel=1e-5)
-    for ours, theirs in zip(
-        model.get_weights(), fitted.get_weights(), strict=True
+    same_weights(model, fitted)
+    check_saving(trained, ratings, tmp_path)
+
+
+def check_saving(trained, ratings, folder):
+    """What a framework writes, it reads into a second model."""
+    loop, model, second = trained.loop, trained.model, ratings.build()
+    inputs, _ = ratings.test
+    wanted = np.clip(model.predict(inputs, batch_size=90, verbose=0), 1, 5)
+    if backend.name() == "jax":
+        loop.save(trained.state, folder / "state")
+        found = loop.restore(folder / "state", trained.state)
+        loop.put_back(found, second, trained.metric)
+        for ours, theirs in zip(
+            loop.jax.tree.leaves(found),
+            loop.jax.tree.leaves(trained.state),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+    elif backend.name() == "torch":
+        module = loop.Rater(second).eval()
+        module.load_state_dict(trained.module.state_dict())
+        sizes = loop.watch(second.output_layer)
+        tensors = loop.to_tensors(inputs)
+        program = loop.torch.export.export(module, (tensors,))
+        sizes.clear()
+        served = program.module()(tensors).detach().numpy()
+        np.testing.assert_allclose(served, wanted, rtol=1e-5)
+        predicted = module(tensors).detach().numpy()
+        np.testing.assert_allclose(predicted, wanted, rtol=1e-5)
+        assert sizes == pytest.approx([np.abs(second(tensors)).mean()])
+    else:
+        tf = loop.tf
+        path = tf.train.Checkpoint(model=model).save(str(folder / "state"))
+        tf.train.Checkpoint(model=second).restore(path).assert_consumed()
+        specification = loop.feed(Batches(ratings.test, 90, 0)).element_spec
+        served = loop.serve(second, specification[0], folder / "served")
+        np.testing.assert_allclose(
+            served(**inputs)["rating"].numpy(), wanted, rtol=1e-5
+        )
+    same_weights(second, model)
+
+
+def test_a_model_without_weights_is_told(loop):
+    model = keras.Sequential([keras.layers.Dense(1)])
+    with pytest.raises(UsageError, match="has no weights yet; call it on"):
+        Loop(loop, model)
+
+
+@pytest.fixture
+def tiny(loop):
+    """A loop over the smallest model."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    return Loop(loop, model)
+
+
+def test_targets_of_another_shape_are_told(tiny):
+    x, y = np.zeros((4, 2), "float32"), np.zeros((4, 3), "float32")
+    with pytest.raises(
+        UsageError, match=r"targets \(4, 3\), predictions \(4, 1\)"
     ):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+        tiny.train(Batches((x, y), 4, seed=0))
+
+
+def test_the_state_of_another_model_is_told(tiny, tmp_path):
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    loop = tiny.loop
+    if backend.name() == "jax":
+        state = loop.start(other, tiny.optimizer, tiny.metric)
+        x = np.zeros((4, 2), "float32")
+        with pytest.raises(UsageError, match="state of another model"):
+            tiny.step(state, x, x[:, :1])
+        with pytest.raises(UsageError, match="state of another model"):
+            loop.put_back(state, tiny.model, tiny.metric)
+    elif backend.name() == "torch":
+        state = loop.Rater(other).state_dict()
+        with pytest.raises(RuntimeError, match="size mismatch for model"):
+            tiny.module.load_state_dict(state)
+    else:
+        save = loop.tf.train.Checkpoint
+        path = save(model=other).save(str(tmp_path / "state"))
+        with pytest.raises(ValueError, match="shape"):
+            save(model=tiny.model).restore(path)
 
 
 def test_the_wrong_backend_is_told():
     name, other = (
         ("jax", "torch")
         if backend.name() == "torch"
-        else (
-            "torch",
-            backend.name(),
-        )
+        else ("torch", backend.name())
     )
     result = subprocess.run(
         [sys.executable, FOLDER / f"{name}_loop.py"],
