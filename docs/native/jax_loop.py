@@ -6,7 +6,6 @@ Keras gives the model, the loss and the metric. JAX differentiates and
 compiles, optax updates. One tuple of all state goes into and out of a step.
 """
 
-import functools
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -54,24 +53,21 @@ def make_step(
     """Compiles a training step: `(state, x, y) -> (loss, state)`."""
     ratings.check_built(model)
 
-    def compute_loss(
-        trainable: list[Any], non_trainable: list[Any], x: Any, y: Any
-    ) -> Any:
+    def compute_loss(weights: Any, others: Any, x: Any, y: Any) -> Any:
         # Keras: the model as a pure function of its variables.
-        predicted, non_trainable, penalties = model.stateless_call(
-            trainable, non_trainable, x, training=True, return_losses=True
+        predicted, others, penalties = model.stateless_call(
+            weights, others, x, training=True, return_losses=True
         )
         ratings.check_targets(y, predicted)
-        return loss(y, predicted) + sum(penalties), (predicted, non_trainable)
+        return loss(y, predicted) + sum(penalties), (predicted, others)
 
     # JAX: the gradient of that function, and all of a step as one program,
     # which writes the new state over the old one.
     differentiate = jax.value_and_grad(compute_loss, has_aux=True)
 
-    @functools.partial(jax.jit, donate_argnums=0)
     def step(state: State, x: Any, y: Any) -> tuple[Any, State]:
         ratings.check_state(model, metric, state)
-        (value, (predicted, non_trainable)), gradients = differentiate(
+        (value, (predicted, others)), gradients = differentiate(
             state.trainable, state.non_trainable, x, y
         )
         # optax: from gradients to new weights.
@@ -80,13 +76,13 @@ def make_step(
         )
         return value, State(
             optax.apply_updates(state.trainable, updates),
-            non_trainable,
+            others,
             optimizer_state,
             # Keras: the metric as a pure function too.
             metric.stateless_update_state(state.metric, y, predicted),
         )
 
-    return step
+    return jax.jit(step, donate_argnums=0)
 
 
 def train(
@@ -106,7 +102,7 @@ def put_back(state: State, model: keras.Model, metric: keras.Metric) -> None:
     variables = (*model.trainable_variables, *model.non_trainable_variables)
     values = (*state.trainable, *state.non_trainable)
     for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+        variable.assign(jax.numpy.array(value))
 
 
 def save(state: State, path: Path) -> None:
@@ -126,9 +122,7 @@ def main() -> None:
 
     data = ratings.load()
     model, metric = data.build(), keras.metrics.RootMeanSquaredError()
-    optimizer = optax.adagrad(
-        ratings.LEARNING_RATE, ratings.START, ratings.EPSILON
-    )
+    optimizer = optax.adagrad(*ratings.ADAGRAD)
     step = make_step(model, optimizer, keras.losses.MeanSquaredError(), metric)
     state = start(model, optimizer, metric)
     batches, seconds = ratings.batches(data), []

@@ -1,7 +1,7 @@
 """What the three loops share: the ratings, the model and its settings."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ EPOCHS, BATCH_SIZE, SEED = 8, 2000, 42
 EMBEDDING_DIM, CROSS_LAYERS, DEEP_UNITS = 8, 2, (64,)
 # Adagrad means the same in Keras, optax and PyTorch. Adam does not: Keras
 # adds epsilon before the correction of the bias, the others after it.
-LEARNING_RATE, START, EPSILON = 0.1, 0.1, 1e-7
+LEARNING_RATE, START, EPSILON = ADAGRAD = 0.2, 0.1, 1e-7
 
 
 class Ratings(NamedTuple):
@@ -134,11 +134,20 @@ def check_state(model: Any, metric: Any, state: Any) -> None:
         (model.non_trainable_variables, state.non_trainable),
         (metric.variables, state.metric),
     ):
-        wanted = [tuple(variable.shape) for variable in variables]
-        found = [tuple(value.shape) for value in values]
-        if wanted != found:
-            raise UsageError(
-                "this is the state of another model or metric; take it from "
-                "the one that the step was made for. Received: shapes "
-                f"{found}, needed: {wanted}"
-            )
+        check_same_shapes(variables, values)
+
+
+def check_same_shapes(variables: Iterable[Any], values: Iterable[Any]) -> None:
+    """Checks that values are those of the variables, by their shapes.
+
+    Raises:
+        UsageError: if the number or the shape of values differs.
+    """
+    wanted = [tuple(variable.shape) for variable in variables]
+    found = [tuple(value.shape) for value in values]
+    if wanted != found:
+        raise UsageError(
+            "this is the state of another model or metric; take it from "
+            "the one that the step was made for. Received: shapes "
+            f"{found}, needed: {wanted}"
+        )

@@ -3,7 +3,6 @@
 import importlib
 import statistics
 import time
-from typing import Any
 
 import keras
 import numpy as np
@@ -42,9 +41,7 @@ def fit_seconds(data: ratings.Ratings, epochs: int = 4) -> list[float]:
     """Times epochs of `Model.fit` on the same batches."""
     model = data.build()
     model.compile(
-        keras.optimizers.Adagrad(
-            ratings.LEARNING_RATE, ratings.START, ratings.EPSILON
-        ),
+        keras.optimizers.Adagrad(*ratings.ADAGRAD),
         "mean_squared_error",
         metrics=[keras.metrics.RootMeanSquaredError()],
     )

@@ -17,7 +17,6 @@ import ratings
 ratings.require("tensorflow")
 
 import keras  # noqa: E402
-import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 
@@ -73,7 +72,7 @@ def serve(model: keras.Model, inputs: Any, folder: Path) -> Callable[..., Any]:
         folder: where to.
     """
     module = tf.Module()
-    module.model = model
+    module.kept = [variable.value for variable in model.variables]
     module.rate = tf.function(
         lambda inputs: {"rating": tf.clip_by_value(model(inputs), 1.0, 5.0)},
         input_signature=[inputs],
@@ -90,9 +89,7 @@ def main() -> None:
 
     data = ratings.load()
     model, metric = data.build(), keras.metrics.RootMeanSquaredError()
-    optimizer = keras.optimizers.Adagrad(
-        ratings.LEARNING_RATE, ratings.START, ratings.EPSILON
-    )
+    optimizer = keras.optimizers.Adagrad(*ratings.ADAGRAD)
     step = make_step(model, optimizer, keras.losses.MeanSquaredError(), metric)
     batches, seconds = ratings.batches(data), []
     fed = feed(batches)

@@ -21,11 +21,7 @@ import torch  # noqa: E402
 
 
 class Rater(torch.nn.Module):
-    """A PyTorch module that has the Keras model as a part.
-
-    Ratings lie between 1 and 5, so predictions are cut there outside of
-    training.
-    """
+    """A PyTorch module around the Keras model: it cuts ratings to 1 to 5."""
 
     def __init__(self, model: keras.Model) -> None:
         super().__init__()
@@ -86,9 +82,22 @@ def watch(layer: torch.nn.Module) -> list[float]:
     """PyTorch: a hook sees each output of a Keras layer; keeps its size."""
     sizes: list[float] = []
     layer.register_forward_hook(
-        lambda layer, inputs, output: sizes.append(float(output.abs().mean()))
+        lambda layer, inputs, output: sizes.append(
+            float(output.detach().abs().mean())
+        )
     )
     return sizes
+
+
+def load_state(module: torch.nn.Module, state: dict[str, Any]) -> None:
+    """PyTorch: takes over the weights of a module of the same shape.
+
+    Keras counts layers in their names, so a second model in a process has
+    other names: order decides.
+    """
+    own = module.state_dict()
+    ratings.check_same_shapes(own.values(), state.values())
+    module.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
 def main() -> None:
@@ -106,7 +115,9 @@ def main() -> None:
     )
     # PyTorch: the whole module, Keras layers and all, becomes one program.
     compiled = torch.compile(module)
-    step = make_step(compiled, model, optimizer, keras.losses.MeanSquaredError())
+    step = make_step(
+        compiled, model, optimizer, keras.losses.MeanSquaredError()
+    )
     batches, seconds = ratings.batches(data), []
     for epoch in range(ratings.EPOCHS):
         batches.start_epoch(epoch)
@@ -117,10 +128,9 @@ def main() -> None:
         print(f"epoch {epoch + 1}: {float(metric.result()):.4f}")
     inputs = to_tensors(data.test[0])
     with tempfile.TemporaryDirectory() as name:
-        # PyTorch: weights by name, into a second model of the same shape.
         torch.save(module.state_dict(), Path(name) / "state.pt")
         module = Rater(data.build()).eval()
-        module.load_state_dict(torch.load(Path(name) / "state.pt"))
+        load_state(module, torch.load(Path(name) / "state.pt"))
         # PyTorch: a graph that needs no Keras.
         program = torch.export.export(module, (inputs,))
         torch.export.save(program, Path(name) / "served.pt2")
@@ -128,9 +138,8 @@ def main() -> None:
     sizes = watch(module.model.output_layer)
     with torch.no_grad():
         predicted = module(inputs)
-        print(f"largest difference when served: "
-              f"{float((served(inputs) - predicted).abs().max()):.1e}")
-    print(f"mean output of the last layer: {sizes[0]:.2f}")
+        difference = float((served(inputs) - predicted).abs().max())
+    print(f"mean output {sizes[0]:.2f}; served differs by {difference:.1e}")
     report(data, predicted.numpy(), seconds)
 
 

@@ -17,7 +17,7 @@ from tests.native.functions import (
     table,
 )
 
-STEP = 1e-2
+STEP = 1e-3
 README = Path(__file__).parents[2] / "docs/native/README.md"
 
 

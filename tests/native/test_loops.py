@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from keras_multi import backend, data
 from keras_multi.data import Table
@@ -43,17 +42,14 @@ def loop(monkeypatch):
 class Loop:
     """The loop of the backend in use, with all that belongs to it."""
 
-    def __init__(self, loop, model):
+    def __init__(self, loop, model, traced=False):
         self.loop, self.model = loop, model
         self.metric = keras.metrics.RootMeanSquaredError()
         loss = keras.losses.MeanSquaredError()
         ratings = loop.ratings
-        settings = (ratings.LEARNING_RATE, ratings.START, ratings.EPSILON)
         if backend.name() == "jax":
-            self.optimizer = loop.optax.adagrad(*settings)
-            self.step = loop.make_step(
-                model, self.optimizer, loss, self.metric
-            )
+            self.optimizer = loop.optax.adagrad(*ratings.ADAGRAD)
+            self.step = loop.make_step(model, self.optimizer, loss, self.metric)
             self.state = loop.start(model, self.optimizer, self.metric)
         elif backend.name() == "torch":
             self.module = loop.Rater(model).train()
@@ -63,16 +59,15 @@ class Loop:
                 initial_accumulator_value=ratings.START,
                 eps=ratings.EPSILON,
             )
-            # Traced, but not compiled, which takes half a minute.
-            traced = loop.torch.compile(
-                self.module, backend="eager", fullgraph=True
-            )
-            self.step = loop.make_step(traced, model, self.optimizer, loss)
+            module = self.module
+            if traced:  # Without the compiler, which takes half a minute.
+                module = loop.torch.compile(
+                    module, backend="eager", fullgraph=True
+                )
+            self.step = loop.make_step(module, model, self.optimizer, loss)
         else:
-            self.optimizer = keras.optimizers.Adagrad(*settings)
-            self.step = loop.make_step(
-                model, self.optimizer, loss, self.metric
-            )
+            self.optimizer = keras.optimizers.Adagrad(*ratings.ADAGRAD)
+            self.step = loop.make_step(model, self.optimizer, loss, self.metric)
 
     def train(self, batches):
         """Trains the model; gives the losses and the metric."""
@@ -115,9 +110,7 @@ def test_equals_fit(loop, tmp_path):
 
     fitted, record = ratings.build(), Record()
     fitted.compile(
-        keras.optimizers.Adagrad(
-            loop.ratings.LEARNING_RATE, loop.ratings.START, loop.ratings.EPSILON
-        ),
+        keras.optimizers.Adagrad(*loop.ratings.ADAGRAD),
         "mean_squared_error",
         metrics=[keras.metrics.RootMeanSquaredError("error")],
     )
@@ -134,7 +127,8 @@ def check_saving(trained, ratings, folder):
     """What a framework writes, it reads into a second model."""
     loop, model, second = trained.loop, trained.model, ratings.build()
     inputs, _ = ratings.test
-    wanted = np.clip(model.predict(inputs, batch_size=90, verbose=0), 1, 5)
+    raw = model.predict(inputs, batch_size=90, verbose=0)
+    wanted = np.clip(raw, 1, 5)
     if backend.name() == "jax":
         loop.save(trained.state, folder / "state")
         found = loop.restore(folder / "state", trained.state)
@@ -147,16 +141,15 @@ def check_saving(trained, ratings, folder):
             np.testing.assert_array_equal(ours, theirs)
     elif backend.name() == "torch":
         module = loop.Rater(second).eval()
-        module.load_state_dict(trained.module.state_dict())
-        sizes = loop.watch(second.output_layer)
+        loop.load_state(module, trained.module.state_dict())
         tensors = loop.to_tensors(inputs)
         program = loop.torch.export.export(module, (tensors,))
-        sizes.clear()
+        sizes = loop.watch(second.output_layer)
         served = program.module()(tensors).detach().numpy()
         np.testing.assert_allclose(served, wanted, rtol=1e-5)
         predicted = module(tensors).detach().numpy()
         np.testing.assert_allclose(predicted, wanted, rtol=1e-5)
-        assert sizes == pytest.approx([np.abs(second(tensors)).mean()])
+        assert sizes == pytest.approx([np.abs(raw).mean()], rel=1e-5)
     else:
         tf = loop.tf
         path = tf.train.Checkpoint(model=model).save(str(folder / "state"))
@@ -179,7 +172,7 @@ def test_a_model_without_weights_is_told(loop):
 def tiny(loop):
     """A loop over the smallest model."""
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    return Loop(loop, model)
+    return Loop(loop, model, traced=True)
 
 
 def test_targets_of_another_shape_are_told(tiny):
@@ -202,13 +195,26 @@ def test_the_state_of_another_model_is_told(tiny, tmp_path):
             loop.put_back(state, tiny.model, tiny.metric)
     elif backend.name() == "torch":
         state = loop.Rater(other).state_dict()
-        with pytest.raises(RuntimeError, match="size mismatch for model"):
-            tiny.module.load_state_dict(state)
+        with pytest.raises(UsageError, match="state of another model"):
+            loop.load_state(tiny.module, state)
     else:
         save = loop.tf.train.Checkpoint
         path = save(model=other).save(str(tmp_path / "state"))
         with pytest.raises(ValueError, match="shape"):
             save(model=tiny.model).restore(path)
+
+
+@pytest.mark.slow
+def test_report(loop, capsys):
+    report = importlib.import_module("report").report
+    ratings = loop.ratings.load()
+    report(ratings, ratings.test[1] + 0.5, [9.0, 0.001, 0.001])
+    error, this, fit, native = capsys.readouterr().out.splitlines()
+    assert error == "test RMSE 0.5000"
+    # One step in an epoch of 660 rows.
+    assert this == "    1.00 ms a step: this loop"
+    assert fit.endswith("ms a step: Model.fit")
+    assert native.endswith("ms a step: hand-written, no Keras, Adam")
 
 
 def test_the_wrong_backend_is_told():
