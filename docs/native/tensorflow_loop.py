@@ -68,19 +68,19 @@ def serve(model: keras.Model, inputs: Any, folder: Path) -> Callable[..., Any]:
 
     Args:
         model: the trained model.
-        inputs: specifications of its inputs.
+        inputs: specifications of its inputs, by name.
         folder: where to.
     """
     module = tf.Module()
     module.kept = [variable.value for variable in model.variables]
-    module.rate = tf.function(
-        lambda inputs: {"rating": tf.clip_by_value(model(inputs), 1.0, 5.0)},
-        input_signature=[inputs],
-    )
-    signatures = {"serving_default": module.rate}
-    tf.saved_model.save(module, str(folder), signatures)
-    served = tf.saved_model.load(str(folder))
-    return served.signatures["serving_default"]
+
+    @tf.function(autograph=False)
+    def rate(**inputs: Any) -> dict[str, Any]:
+        return {"rating": tf.clip_by_value(model(inputs), 1.0, 5.0)}
+
+    signature = rate.get_concrete_function(**inputs)
+    tf.saved_model.save(module, str(folder), {"serving_default": signature})
+    return tf.saved_model.load(str(folder)).signatures["serving_default"]
 
 
 def main() -> None:
