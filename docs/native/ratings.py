@@ -9,11 +9,11 @@ import numpy as np
 from keras_multi import backend
 from keras_multi.errors import UsageError
 
-EPOCHS, BATCH_SIZE, SEED = 8, 2000, 42
+EPOCHS, BATCH_SIZE, SEED = 12, 2000, 42
 EMBEDDING_DIM, CROSS_LAYERS, DEEP_UNITS = 8, 2, (64,)
 # Adagrad means the same in Keras, optax and PyTorch. Adam does not: Keras
 # adds epsilon before the correction of the bias, the others after it.
-LEARNING_RATE, START, EPSILON = ADAGRAD = 0.2, 0.1, 1e-7
+LEARNING_RATE, START, EPSILON = ADAGRAD = 0.4, 0.1, 1e-7
 
 
 class Ratings(NamedTuple):

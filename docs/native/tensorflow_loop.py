@@ -63,6 +63,17 @@ def feed(batches: Any) -> tf.data.Dataset:
     return found.prefetch(1)
 
 
+def checkpoint(*parts: Any) -> tf.train.Checkpoint:
+    """TensorFlow: writes and reads all variables of Keras objects.
+
+    They go in as a list: given a model, TensorFlow would leave out the layers
+    that another layer keeps in a list, and not tell.
+    """
+    return tf.train.Checkpoint(
+        variables=[v.value for part in parts for v in part.variables]
+    )
+
+
 def serve(model: keras.Model, inputs: Any, folder: Path) -> Callable[..., Any]:
     """TensorFlow: writes a graph that needs no Keras, and reads it again.
 
@@ -101,12 +112,9 @@ def main() -> None:
         seconds.append(time.perf_counter() - began)
         print(f"epoch {epoch + 1}: {float(metric.result()):.4f}")
     with tempfile.TemporaryDirectory() as name:
-        # TensorFlow: the variables of model and optimizer, into a second
-        # model of the same shape.
-        kept = tf.train.Checkpoint(model=model, optimizer=optimizer)
-        path = kept.save(str(Path(name) / "state"))
+        path = checkpoint(model, optimizer).save(str(Path(name) / "state"))
         model = data.build()
-        restored = tf.train.Checkpoint(model=model).restore(path)
+        restored = checkpoint(model).restore(path)
         restored.assert_existing_objects_matched().expect_partial()
         served = serve(model, fed.element_spec[0], Path(name) / "served")
     predicted = served(**data.test[0])["rating"].numpy()

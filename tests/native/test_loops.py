@@ -151,9 +151,8 @@ def check_saving(trained, ratings, folder):
         np.testing.assert_allclose(predicted, wanted, rtol=1e-5)
         assert sizes == pytest.approx([np.abs(raw).mean()], rel=1e-5)
     else:
-        tf = loop.tf
-        path = tf.train.Checkpoint(model=model).save(str(folder / "state"))
-        tf.train.Checkpoint(model=second).restore(path).assert_consumed()
+        path = loop.checkpoint(model).save(str(folder / "state"))
+        loop.checkpoint(second).restore(path).assert_consumed()
         specification = loop.feed(Batches(ratings.test, 90, 0)).element_spec
         served = loop.serve(second, specification[0], folder / "served")
         np.testing.assert_allclose(
@@ -198,10 +197,9 @@ def test_the_state_of_another_model_is_told(tiny, tmp_path):
         with pytest.raises(UsageError, match="state of another model"):
             loop.load_state(tiny.module, state)
     else:
-        save = loop.tf.train.Checkpoint
-        path = save(model=other).save(str(tmp_path / "state"))
+        path = loop.checkpoint(other).save(str(tmp_path / "state"))
         with pytest.raises(ValueError, match="shape"):
-            save(model=tiny.model).restore(path)
+            loop.checkpoint(tiny.model).restore(path)
 
 
 @pytest.mark.slow
