@@ -199,9 +199,9 @@ def rows_that_train(
             to rows and what is to be added to the table and the accumulator;
             `None` if nothing changes.
     """
-    values = [variable.value.detach() for variable in state]
     if changes is None:
-        return torch.index_select(values[0], 0, ids)
+        return torch.index_select(state[0].value.detach(), 0, ids)
+    values = [variable.value.detach() for variable in state]
     rows: Any = _RowsThatTrain.apply(anchor.value, values, ids, changes)
     return rows
 
