@@ -7,15 +7,17 @@ import keras
 from keras import ops
 
 from keras_multi.layers import Embedding, TransformerBlock, gelu_tanh
+from nlp.causal_lm import CausalLM
 
 if TYPE_CHECKING:
+    from nlp.generation.decoder import Decoder, Weights
     from nlp.tokenizer import Tokenizer
 
 STANDARD_DEVIATION = 0.02
 
 
 @keras.saving.register_keras_serializable("nlp")
-class GPT2(keras.Model):
+class GPT2(CausalLM):
     """GPT-2: learned positions, pre-norm blocks, a head tied to the tokens.
 
     Radford et al. 2019, "Language Models are Unsupervised Multitask
@@ -171,31 +173,6 @@ class GPT2(keras.Model):
         """Gives `(batch, tokens, vocabulary_size)`."""
         return (*token_ids_shape, self.vocabulary_size)
 
-    @classmethod
-    def from_preset(cls, preset: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """Loads a pretrained model with its tokenizer.
-
-        Args:
-            preset: `"gpt2_base_en"` and the other names of `keras-nlp`;
-                `"hf://ORGANISATION/NAME"` on the Hugging Face hub; or the
-                path of a folder that `save_to_preset` or `transformers` has
-                written.
-            **kwargs: arguments of the constructor to change, such as
-                `dtype="bfloat16"` or `dropout=0.0`.
-
-        Returns:
-            The model.
-
-        Raises:
-            UsageError: if there is no such preset, or a package that it
-                needs is not installed.
-            DataError: if its files cannot be fetched, are damaged or do not
-                fit together.
-        """
-        from nlp.weights import load
-
-        return load(preset, **kwargs)
-
     def save_to_preset(self, folder: str | os.PathLike[str]) -> None:
         """Writes weights, configuration and tokenizer into a folder.
 
@@ -213,35 +190,11 @@ class GPT2(keras.Model):
 
         write(self, folder)
 
-    def generate(self, prompts: Any, **options: Any) -> Any:
-        """Continues texts or token ids.
+    def decoder(self) -> "tuple[Decoder, Weights]":
+        """Gives the model as generation wants it, with the weights of now."""
+        from nlp.generation.gpt2 import GPT2Decoder, weights_of
 
-        For many calls on unchanged weights make a `Generator` once: it keeps
-        the weights in the layout that generates fastest.
-
-        Args:
-            prompts: see `Generator.generate`.
-            **options: see `Generator.generate`.
-
-        Returns:
-            Prompts and continuations, of the type of the prompts.
-        """
-        from nlp.generation import Generator
-
-        return Generator(self).generate(prompts, **options)
-
-    def score(self, texts: Any) -> Any:
-        """Tells how probable the model finds texts or token ids.
-
-        Args:
-            texts: see `Generator.score`.
-
-        Returns:
-            A list of `Score`, one for each text.
-        """
-        from nlp.generation import Generator
-
-        return Generator(self).score(texts)
+        return GPT2Decoder(self.num_heads, self.epsilon), weights_of(self)
 
     def get_config(self) -> dict[str, Any]:
         """Gives the arguments of the constructor, but for the tokenizer."""

@@ -1,31 +1,23 @@
-"""GPT-2 as a pure function of its weights, for generation.
+"""GPT-2 as a pure function of its weights; see `Decoder`."""
 
-The layers of the model serve for training: each call of one costs time on
-PyTorch, and their matrices lie as training wants them. Here the weights are
-plain tensors, cast and laid out once, and a call computes some tokens more of
-a sequence whose keys and values are in a cache.
-"""
-
-import functools
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras import ops
 
-from keras_multi import backend
 from keras_multi.layers import gelu_tanh
-from nlp.gpt2 import GPT2
+from nlp.generation.decoder import (
+    Caches,
+    Linear,
+    attend,
+    copied,
+    kernels,
+    linear_of,
+    tied_logits,
+)
 
-HIDDEN = -1e30  # a score whose share in a softmax is zero
-
-Caches = tuple[tuple[Any, Any], ...]
-
-
-@functools.cache
-def kernels() -> ModuleType:
-    """The functions of the backend; looking for it costs time."""
-    return backend.framework()
+if TYPE_CHECKING:
+    from nlp.gpt2 import GPT2
 
 
 class Norm(NamedTuple):
@@ -33,13 +25,6 @@ class Norm(NamedTuple):
 
     gamma: Any
     beta: Any
-
-
-class Linear(NamedTuple):
-    """A matrix `(out, in)` and a bias `(out,)`."""
-
-    weight: Any
-    bias: Any
 
 
 class Block(NamedTuple):
@@ -53,7 +38,7 @@ class Block(NamedTuple):
     contract: Linear
 
 
-class Weights(NamedTuple):
+class GPT2Weights(NamedTuple):
     """The weights of a model, in its compute dtype."""
 
     tokens: Any  # (V, D)
@@ -62,33 +47,25 @@ class Weights(NamedTuple):
     norm: Norm
 
 
-def weights_of(model: GPT2) -> Weights:
+def weights_of(model: "GPT2") -> GPT2Weights:
     """Copies the weights of a model, in the layout that generates fastest."""
     model.build()
     dtype = model.compute_dtype
-    constant = kernels().constant
-
-    def copied(variable: Any) -> Any:
-        return constant(ops.cast(variable, dtype))
-
-    def linear(layer: Any) -> Linear:
-        weight = constant(ops.transpose(ops.cast(layer.kernel, dtype)))
-        return Linear(weight, copied(layer.bias))
 
     def norm(layer: Any) -> Norm:
-        return Norm(copied(layer.gamma), copied(layer.beta))
+        return Norm(copied(layer.gamma, dtype), copied(layer.beta, dtype))
 
-    return Weights(
-        copied(model.tokens.embeddings),
-        copied(model.positions.embeddings),
+    return GPT2Weights(
+        copied(model.tokens.embeddings, dtype),
+        copied(model.positions.embeddings, dtype),
         tuple(
             Block(
                 norm(block.attention_norm),
-                linear(block.attention.qkv),
-                linear(block.attention.output_dense),
+                linear_of(block.attention.qkv, dtype),
+                linear_of(block.attention.output_dense, dtype),
                 norm(block.mlp_norm),
-                linear(block.expand),
-                linear(block.contract),
+                linear_of(block.expand, dtype),
+                linear_of(block.contract, dtype),
             )
             for block in model.blocks
         ),
@@ -97,8 +74,8 @@ def weights_of(model: GPT2) -> Weights:
 
 
 @dataclass(frozen=True)
-class Decoder:
-    """Computes some tokens of sequences whose earlier ones are in a cache.
+class GPT2Decoder:
+    """The decoder of GPT-2.
 
     Attributes:
         num_heads: attention heads per block.
@@ -108,8 +85,8 @@ class Decoder:
     num_heads: int
     epsilon: float
 
-    def empty(self, weights: Weights, batch: int, slots: int) -> Caches:
-        """Makes caches for so many sequences and tokens."""
+    def empty(self, weights: GPT2Weights, batch: int, slots: int) -> Caches:
+        """Makes caches; see `Decoder`."""
         dim, dtype = weights.tokens.shape[1], weights.tokens.dtype
         shape = (batch, self.num_heads, slots, dim // self.num_heads)
         return tuple(
@@ -119,26 +96,14 @@ class Decoder:
 
     def __call__(
         self,
-        weights: Weights,
+        weights: GPT2Weights,
         token_ids: Any,
         positions: Any,
         caches: Caches,
         slot: Any,
         mask: Any,
     ) -> tuple[Any, Caches]:
-        """Computes tokens and puts their keys and values into the caches.
-
-        Args:
-            weights: of the model.
-            token_ids: int32 `(B, T)`.
-            positions: int32 `(B, T)`, the place of each in its sequence.
-            caches: keys and values of each block, `(B, H, S, D / H)`.
-            slot: int scalar, where in the caches the first token goes.
-            mask: bool `(B, 1, T, S)`, the slots that each token sees.
-
-        Returns:
-            The normalised stream `(B, T, D)`, and the new caches.
-        """
+        """Computes tokens; see `Decoder`."""
         x = ops.take(weights.tokens, token_ids, axis=0)
         x = x + ops.take(weights.positions, positions, axis=0)  # (B, T, D)
         updated = []
@@ -147,10 +112,9 @@ class Decoder:
             updated.append(cache)
         return self._normalize(weights.norm, x), tuple(updated)
 
-    def logits(self, weights: Weights, hidden: Any) -> Any:
-        """Turns the stream `(B, T, D)` into float32 logits `(B, T, V)`."""
-        linear = kernels().linear
-        return ops.cast(linear(hidden, weights.tokens), "float32")
+    def logits(self, weights: GPT2Weights, hidden: Any) -> Any:
+        """Turns the stream into logits; see `Decoder`."""
+        return tied_logits(hidden, weights.tokens)
 
     def _block(
         self,
@@ -171,14 +135,7 @@ class Decoder:
         keys = write(cache[0], qkv[1], (0, 0, slot, 0))  # (B, H, S, D / H)
         values = write(cache[1], qkv[2], (0, 0, slot, 0))
 
-        scores = ops.matmul(qkv[0], ops.transpose(keys, (0, 1, 3, 2)))
-        scores = ops.cast(scores, "float32") * head_dim**-0.5  # (B, H, T, S)
-        shares = ops.softmax(ops.where(mask, scores, HIDDEN), axis=-1)
-        attended = ops.matmul(ops.cast(shares, x.dtype), values)
-        attended = ops.transpose(attended, (0, 2, 1, 3))  # (B, T, H, D / H)
-        attended = ops.reshape(attended, (batch, tokens, dim))
-
-        x = x + linear(attended, *block.output)
+        x = x + linear(attend(qkv[0], keys, values, mask), *block.output)
         hidden = linear(self._normalize(block.mlp_norm, x), *block.expand)
         x = x + linear(gelu_tanh(hidden), *block.contract)
         return x, (keys, values)
