@@ -26,7 +26,10 @@ def batches(batch_size: int, side: int = 64) -> list[Batch]:
     images += rng.uniform(0, 75, images.shape)
     labels = rng.integers(0, NUM_CLASSES, (BATCHES, batch_size))
     return [
-        {"images": i.astype("uint8"), "labels": np.eye(NUM_CLASSES)[n]}
+        {
+            "images": i.astype("uint8"),
+            "labels": np.eye(NUM_CLASSES, dtype="float32")[n],
+        }
         for i, n in zip(images, labels.astype("int32"), strict=True)
     ]
 
@@ -62,7 +65,8 @@ class LayerContender(Contender):
 
     def _stateless(self, layer: keras.layers.Layer, mode: str) -> Any:
         def call(state: list[Any], batch: Any) -> Any:
-            return layer.stateless_call([], state, batch, training=True)
+            # Some layers change the dictionary that they are given.
+            return layer.stateless_call([], state, dict(batch), training=True)
 
         return backend.jit(call, mode)
 
@@ -106,7 +110,7 @@ class KerasCVContender(LayerContender):
 
     def _stateless(self, layer: keras.layers.Layer, mode: str) -> Any:
         def call(state: list[Any], batch: Any) -> Any:
-            return layer(batch), state
+            return layer(dict(batch)), state
 
         return backend.jit(call, mode) if mode == "graph" else call
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from pathlib import Path
 from typing import IO, Any
 
 import psutil
@@ -29,6 +30,14 @@ class CellFailed(KerasMultiError):
     """The process of a cell died, hung or raised; the message says which."""
 
 
+def _search_path(code: Path) -> str:
+    """The code of the job first, then what `python -m` would search."""
+    given = os.environ.get("PYTHONPATH")
+    return os.pathsep.join(
+        [str(code), os.getcwd(), *([given] if given else [])]
+    )
+
+
 class Child:
     """Starts a worker and speaks with it.
 
@@ -47,6 +56,7 @@ class Child:
         self._process = subprocess.Popen(
             [
                 sys.executable,
+                "-P",
                 "-m",
                 "benchmarks.worker",
                 job.model_dump_json(),
@@ -55,6 +65,9 @@ class Child:
                 **os.environ,
                 "KERAS_BACKEND": job.backend,
                 "TF_CPP_MIN_LOG_LEVEL": "3",
+                "PYTHONPATH": _search_path(job.code),
+                # Else two processes of the same code differ by their dicts.
+                "PYTHONHASHSEED": "0",
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from benchmarks.plan import Plan
     from benchmarks.results import Results
 
+# Of the code here, and of the base.
+_FILES = "results.json", "base.json"
+_THRESHOLD = 0.05
+
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout.")
 ]
@@ -86,6 +90,13 @@ def bench(
         int | None,
         typer.Option(help="Fresh processes that measure a cell in turn."),
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of another version of this project, measured in "
+            "the same rounds and compared."
+        ),
+    ] = None,
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds that one cell may take.")
     ] = None,
@@ -102,7 +113,8 @@ def bench(
 ) -> None:
     """Compare backends and precisions; each cell in a process of its own.
 
-    The same command goes on with a run that was interrupted.
+    The same command goes on with a run that was interrupted. With a base,
+    what is told last, or as JSON, is how the run compares with it.
     """
     from benchmarks import plan as planning
     from benchmarks import results, runner
@@ -120,6 +132,7 @@ def bench(
         "target": target,
         "budget": budget,
         "repeats": repeats,
+        "base": base,
         "time_limit": time_limit,
         "memory_limit": memory_limit and int(memory_limit * 2**30),
     }
@@ -133,7 +146,7 @@ def bench(
     results.check_writable(output)
     earlier = _earlier(plan, output)
     try:
-        run = _with_progress(plan, output, earlier)
+        run, *others = _with_progress(plan, output, earlier)
     except KeyboardInterrupt:
         typer.echo(
             "interrupted; finished workloads are kept, and the same command "
@@ -141,10 +154,13 @@ def bench(
             err=True,
         )
         raise
-    _tell(run, output, as_json)
-    if failed := runner.failures(run.cells):
-        for line in failed:
-            typer.echo(line, err=True)
+    if not (others and as_json):
+        _tell(run, output, as_json)
+    failed = runner.failures(run.cells)
+    for line in failed:
+        typer.echo(line, err=True)
+    slower = [_tell_base(other, run, as_json) for other in others]
+    if failed or any(slower):
         raise typer.Exit(1)
 
 
@@ -188,21 +204,21 @@ def _show(plan: "Plan", as_json: bool) -> None:
     Console().print(view)
 
 
-def _earlier(plan: "Plan", output: Path) -> "Results | None":
+def _earlier(plan: "Plan", output: Path) -> "list[Results] | None":
     """The interrupted run in the folder, if it can be gone on with."""
     from benchmarks import results, runner
 
-    path = output / "results.json"
-    if not path.exists():
+    paths = [output / name for name in _FILES[: len(runner.versions(plan))]]
+    if not all(path.exists() for path in paths):
         return None
     try:
-        earlier = results.load(path)
+        earlier = [results.load(path) for path in paths]
     except ResultsError:
         return None
     if not runner.resumable(earlier, plan):
         return None
     typer.echo(
-        f"going on with an interrupted run: {', '.join(earlier.finished)} "
+        f"going on with an interrupted run: {', '.join(earlier[0].finished)} "
         "already finished",
         err=True,
     )
@@ -210,8 +226,8 @@ def _earlier(plan: "Plan", output: Path) -> "Results | None":
 
 
 def _with_progress(
-    plan: "Plan", output: Path, earlier: "Results | None"
-) -> "Results":
+    plan: "Plan", output: Path, earlier: "list[Results] | None"
+) -> "list[Results]":
     """Runs behind a progress bar; the results are whole at any time."""
     from rich.console import Console
     from rich.progress import (
@@ -224,8 +240,10 @@ def _with_progress(
 
     from benchmarks import export, report, results, runner, table
 
-    def save(run: "Results") -> None:
-        results.save(run, output / "results.json")
+    def save(runs: "list[Results]") -> None:
+        for made, name in zip(runs, _FILES, strict=False):
+            results.save(made, output / name)
+        run = runs[0]
         report.write(run, output / "report.html")
         results.write_atomically(output / "results.md", table.markdown(run))
         results.write_atomically(output / "results.csv", export.csv(run))
@@ -273,18 +291,36 @@ def compare(
     new: Annotated[Path, typer.Argument(help="results.json after.")],
     threshold: Annotated[
         float, typer.Option(help="Smallest relative slowdown that counts.")
-    ] = 0.05,
+    ] = _THRESHOLD,
     as_json: Json = False,
 ) -> None:
     """Compare two runs cell by cell; exit code 1 on a regression."""
-    from rich.console import Console
-
-    from benchmarks import compare as comparing
     from benchmarks import results
 
     runs = results.load(base), results.load(new)
-    rows = comparing.compare(*runs, threshold)
-    warnings = comparing.warnings(*runs)
+    if _tell_verdicts(*runs, threshold, as_json):
+        raise typer.Exit(1)
+
+
+def _tell_base(base: "Results", new: "Results", as_json: bool) -> bool:
+    """Tells how a run compares with its base, and whether it is slower."""
+    from benchmarks import runner
+
+    for line in runner.failures(base.cells):
+        typer.echo(f"base: {line}", err=True)
+    return _tell_verdicts(base, new, _THRESHOLD, as_json)
+
+
+def _tell_verdicts(
+    base: "Results", new: "Results", threshold: float, as_json: bool
+) -> bool:
+    """Tells what became slower, and whether anything did."""
+    from rich.console import Console
+
+    from benchmarks import compare as comparing
+
+    rows = comparing.compare(base, new, threshold)
+    warnings = comparing.warnings(base, new)
     if as_json:
         typer.echo(json.dumps(comparing.as_dict(rows, warnings)))
     else:
@@ -294,5 +330,4 @@ def compare(
         out = Console()
         width = out.width if out.is_terminal else max(out.width, 130)
         Console(width=width).print(comparing.table(rows))
-    if comparing.has_regression(rows):
-        raise typer.Exit(1)
+    return comparing.has_regression(rows)

@@ -4,7 +4,8 @@ A machine that is shared is not as fast today as it was yesterday: repeated
 runs of the same code differ by a tenth and more. What differs between two
 runs is therefore judged against something that was measured in the same
 rounds: the hand-written baseline in the same process, where there is one,
-else the machine's own rates.
+else the machine's own rates. Two versions of the code that were themselves
+measured in the same rounds are judged against each other.
 """
 
 import math
@@ -53,12 +54,14 @@ class Row:
             `"new"`: has no figures in the base; else `"same"`.
         ratio: new over base, where both have figures: of the portability tax
             where `against` is `"native"`, of seconds otherwise.
-        against: what was judged: `"native"`, the time relative to the
-            hand-written baseline, or `"clock"`, the time alone.
+        against: what was judged: `"rounds"`, the time relative to that of the
+            base in the same round; `"native"`, the time relative to the
+            hand-written baseline; or `"clock"`, the time alone.
         machine: how much slower (above 1) or faster the machine was in the
             new run, by its products and copies beside the cell; widens the
             threshold of a row that was judged by the clock.
-        p_value: two-sided Mann-Whitney, adjusted by Holm over all rows.
+        p_value: two-sided, of Wilcoxon's test where the rounds are the same,
+            else of Mann and Whitney's; adjusted by Holm over all rows.
         reason: why the cell has no figures.
     """
 
@@ -80,9 +83,10 @@ def compare(base: Results, new: Results, threshold: float = 0.05) -> list[Row]:
 
     A pair is `"slower"` only if its adjusted p-value is below 0.05, the
     interval of its ratio lies above 1, and the ratio exceeds
-    `1 + threshold`; `"faster"` mirrors that. Times are taken relative to the
-    native baseline, round by round, where both runs have one. Where they have
-    none, the ratio must exceed the threshold also after division by what the
+    `1 + threshold`; `"faster"` mirrors that. Two runs of one session are
+    compared round by round. Otherwise times are taken relative to the native
+    baseline, round by round, where both runs have one. Where they have none,
+    the ratio must exceed the threshold also after division by what the
     machine's matrix products and copies changed between the runs, each alone.
     The test sees the spread within the runs, not the one from run to run,
     which the threshold has to cover.
@@ -111,11 +115,8 @@ def compare(base: Results, new: Results, threshold: float = 0.05) -> list[Row]:
             f"Received: threshold={threshold}"
         )
     before, after = _measurements(base), _measurements(new)
-    pairs = {
-        key: _pair(before[key], after[key]) for key in before.keys() & after
-    }
-    pairs = {key: pairs[key] for key in before if key in pairs}
-    tests = [statistics.compare(p.base, p.new) for p in pairs.values()]
+    pairs = _pairs(base, new)
+    tests = [pair.compared() for pair in pairs.values()]
     p_values = statistics.holm([test.p_value for test in tests])
     judged = {
         key: Row(
@@ -158,19 +159,14 @@ def warnings(base: Results, new: Results) -> list[str]:
     ]
     before, after = _measurements(base), _measurements(new)
     lines += _different_steps(before, after)
-    pairs = [
-        tuple(len(run[key][1].timing.samples) for run in (before, after))
-        for key in before
-        if key in after
-    ]
+    pairs = list(_pairs(base, new).values())
     if pairs:
-        ours, theirs = min(pairs, key=sum)
-        smallest = 2 / math.comb(ours + theirs, ours) * len(pairs)
-        if smallest >= SIGNIFICANCE:
+        least = max(pairs, key=lambda pair: pair.least_p_value)
+        if least.least_p_value * len(pairs) >= SIGNIFICANCE:
             lines.append(
-                f"{ours} rounds against {theirs} are too few to show a "
-                f"difference among {len(pairs)} comparisons; measure more "
-                "rounds"
+                f"{len(least.base)} rounds against {len(least.new)} are too "
+                f"few to show a difference among {len(pairs)} comparisons; "
+                "measure more rounds"
             )
     return lines
 
@@ -239,6 +235,41 @@ class _Pair:
     new: list[float]
     against: str
     machine: tuple[float, ...] = ()
+
+    def compared(self) -> statistics.Comparison:
+        """The test that fits the samples."""
+        if self.against == "rounds":
+            return statistics.compare_paired(self.base, self.new)
+        return statistics.compare(self.base, self.new)
+
+    @property
+    def least_p_value(self) -> float:
+        """What the test gives if the samples differ as much as they can."""
+        n, m = len(self.base), len(self.new)
+        return 2 / (2**n if self.against == "rounds" else math.comb(n + m, n))
+
+
+def _pairs(base: Results, new: Results) -> dict[Key, _Pair]:
+    """What both runs have, in the order of the base."""
+    before, after = _measurements(base), _measurements(new)
+    paired = base.session and base.session == new.session
+    pair = _same_rounds if paired else _pair
+    return {
+        key: pair(before[key], after[key]) for key in before if key in after
+    }
+
+
+def _same_rounds(base: _Measured, new: _Measured) -> _Pair:
+    one, other = (
+        dict(zip(m.rounds, m.timing.samples, strict=True))
+        for _, m in (base, new)
+    )
+    common = [number for number in one if number in other]
+    return _Pair(
+        [one[number] for number in common],
+        [other[number] for number in common],
+        "rounds",
+    )
 
 
 def _pair(base: _Measured, new: _Measured) -> _Pair:

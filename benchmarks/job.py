@@ -24,6 +24,7 @@ class Job(pydantic.BaseModel):
         rounds: least number of samples.
         budget: seconds of samples after which a batch size gets fewer of
             them, see `Plan`.
+        code: root of the version of this project that runs it.
         weights: file through which the cells of a user's model share their
             start weights.
     """
@@ -42,6 +43,7 @@ class Job(pydantic.BaseModel):
     target: float = 0.02
     rounds: int = 9
     budget: float = 20.0
+    code: Path
     weights: Path
 
     @property

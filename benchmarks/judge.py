@@ -61,8 +61,17 @@ def pooled(repeats: list[list[Outcome]]) -> list[Outcome]:
     Returns:
         One outcome a cell: the samples of all its processes one after the
         other, the largest error and memory, the mean energy and the first
-        compile time; that of the process that failed, if one did.
+        compile time; that of the process that failed, if one did. Rounds
+        are numbered through all repeats, alike in all cells.
     """
+    first = 0
+    for outcomes in repeats:
+        races = [race for cell in outcomes for race in cell.races]
+        for race in races:
+            race["rounds"] = list(
+                range(first, first + len(race["samples"][OURS]))
+            )
+        first += max((len(race["rounds"]) for race in races), default=0)
     return [_pooled(list(cell)) for cell in zip(*repeats, strict=True)]
 
 
@@ -75,6 +84,7 @@ def _pooled(processes: list[Outcome]) -> Outcome:
         for race, other in zip(first.races, later.races, strict=True):
             for name, samples in race["samples"].items():
                 samples += other["samples"][name]
+            race["rounds"] += other["rounds"]
             for part in ("errors", "memory"):
                 race[part] = _largest(race[part], other[part])
             if race["joules"] is not None:
@@ -202,6 +212,7 @@ def _measurement(
         work=race["work"],
         compile_seconds=max(0.0, race["first_seconds"] - steady),
         timing=timing,
+        rounds=race["rounds"],
         parity_error=None
         if race["unjudged"]
         else relative_error(

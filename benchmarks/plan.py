@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 
-from benchmarks import workload
+from benchmarks import checkout, workload
 from keras_multi import backend
 from keras_multi.errors import UsageError
 from keras_multi.portability import source
@@ -22,7 +22,8 @@ MODES = {
 }
 # A few of each domain, so that the suite ends within minutes.
 _QUICK = ("dcn_predict", "dcn_train")
-_ROUNDS = {"quick": 9, "full": 15}
+_ROUNDS = {"quick": 9, "full": 15, "base": 30}
+_REPEATS_OF_BASE = 2
 _BUDGET = {"quick": 20.0, "full": 180.0}
 
 Key = tuple[str, str, str]
@@ -52,7 +53,10 @@ class Plan(pydantic.BaseModel):
             samples.
         rounds: least number of samples of each contender, in each process.
         repeats: how many processes measure a cell, one after the other;
-            their samples are pooled.
+            their samples are pooled. Two where there is a base: processes
+            of the same code differ.
+        base: root of another version of this project, which measures each
+            cell in the same rounds; `None` for no comparison.
         time_limit: seconds that one cell may compute.
         memory_limit: bytes that the process of a cell may use; nine tenths
             of what is free when it starts where `None`.
@@ -73,6 +77,7 @@ class Plan(pydantic.BaseModel):
     budget: float = 0.0
     rounds: int = 0
     repeats: pydantic.PositiveInt = 1
+    base: Path | None = None
     time_limit: float = 600.0
     memory_limit: pydantic.PositiveInt | None = None
 
@@ -171,10 +176,15 @@ def make(settings: Mapping[str, Any]) -> Plan:
     if not backend.available():
         backend.require()
     _check_affinity(plan.affinity)
+    rounds = _ROUNDS["base" if plan.base else plan.suite]
     filled: dict[str, Any] = {
         "backends": plan.backends or backend.available(),
         "budget": plan.budget or _BUDGET[plan.suite],
-        "rounds": plan.rounds or _ROUNDS[plan.suite],
+        "rounds": plan.rounds or rounds,
+        "base": plan.base and checkout.check(plan.base),
+        "repeats": _REPEATS_OF_BASE
+        if plan.base and "repeats" not in plan.model_fields_set
+        else plan.repeats,
     }
     if not plan.subjects:
         quick = plan.suite == "quick"

@@ -125,6 +125,8 @@ class Measurement(_Model):
         work: units of work per step.
         compile_seconds: first call less one steady step.
         timing: steady state of the Keras model.
+        rounds: number of the round of each sample. What is measured well
+            enough has no sample in the last rounds of a process.
         parity_error: largest difference of the output from the reference
             cell's, relative to the largest output; `None` where `unjudged`
             says why there is nothing to compare.
@@ -141,6 +143,7 @@ class Measurement(_Model):
     work: float
     compile_seconds: float
     timing: Timing
+    rounds: list[int] = []
     parity_error: float | None
     unjudged: str = ""
     cost: Cost | None = None
@@ -250,6 +253,8 @@ class Results(_Model):
     Attributes:
         schema_version: version of this schema.
         created: when the run began.
+        session: the same in two runs whose samples were taken in the same
+            rounds; empty in a run alone.
         suite: `"quick"`, `"full"` or the name of a configuration file.
         plan: everything that was asked for; the same plan on the same
             machine and code can be resumed.
@@ -263,6 +268,7 @@ class Results(_Model):
 
     schema_version: int = SCHEMA_VERSION
     created: datetime.datetime
+    session: str = ""
     suite: str
     plan: dict[str, Any] = {}
     finished: list[str] = []

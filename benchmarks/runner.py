@@ -2,33 +2,33 @@
 
 The cells of one workload are alive at the same time and take their samples
 in turn, so that a machine that slows down slows all of them alike. Only one
-of them computes at any time.
+of them computes at any time. Where a plan has a base, it is the two versions
+of one cell that are alive at the same time.
 """
 
 import datetime
 import itertools
 import os
 import platform
-import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from benchmarks import workload
+from benchmarks import checkout, workload
 from benchmarks.child import CellFailed, Child
 from benchmarks.job import Job
 from benchmarks.judge import Outcome, judge, pooled
 from benchmarks.plan import Key, Plan
 from benchmarks.results import Cell, Environment, Results
-from keras_multi import backend
-from keras_multi.info import versions
+from keras_multi import backend, info
 
 Tick = Callable[[str, float], None]
-Save = Callable[[Results], None]
+Save = Callable[[list[Results]], None]
 
 MEMORY_SHARE = 0.9
 MEMORY_OF_A_CELL = 2 * 2**30
@@ -39,7 +39,8 @@ class _Running:
 
     def __init__(self, plan: Plan, job: Job) -> None:
         self.outcome = Outcome(job.label, job.key)
-        self.name = " ".join(job.key)
+        at = "" if job.code == checkout.HERE else f" of {job.code.name}"
+        self.name = " ".join(job.key) + at
         self.left = plan.time_limit
         self.settled = False
         free = psutil.virtual_memory().available
@@ -68,8 +69,8 @@ class _Running:
 
 
 def run(
-    plan: Plan, tick: Tick, save: Save, earlier: Results | None = None
-) -> Results:
+    plan: Plan, tick: Tick, save: Save, earlier: list[Results] | None = None
+) -> list[Results]:
     """Runs all cells of a plan.
 
     Args:
@@ -81,43 +82,78 @@ def run(
             `resumable`. Its cells are not run again.
 
     Returns:
-        The results; a cell that died is a row that says why.
+        The results of the code here, then those of the plan's base if it
+        has one; a cell that died is a row that says why.
     """
     start = time.monotonic()
-    results = earlier or Results(
-        created=datetime.datetime.now(datetime.UTC),
-        suite=plan.suite,
-        plan=plan.model_dump(mode="json"),
-        complete=False,
-        seconds=0.0,
-        matmul_precision=plan.matmul_precision,
-        environment=environment(plan),
-        cells=[],
-    )
-    spent = results.seconds
+    runs = earlier or _started(plan)
+    spent = runs[0].seconds
     for subject in plan.subjects:
         label = workload.label(subject)
-        if label in results.finished:
+        if label in runs[0].finished:
             continue
-        done, part = len(results.finished), 1 / plan.repeats
+        done, part = len(runs[0].finished), 1 / plan.repeats
         outcomes = pooled(
             [
                 _run_workload(plan, subject, _part(tick, done + i * part, part))
                 for i in range(plan.repeats)
             ]
         )
-        finished = [*results.finished, label]
-        results = results.model_copy(
-            update={
-                "cells": results.cells + judge(outcomes),
-                "finished": finished,
-                "complete": len(finished) == len(plan.subjects),
-                "seconds": spent + time.monotonic() - start,
-                "environment": _completed(results.environment, outcomes),
-            }
-        )
-        save(results)
-    return results
+        seconds = spent + time.monotonic() - start
+        runs = [
+            _extended(plan, run, label, outcomes[number :: len(runs)], seconds)
+            for number, run in enumerate(runs)
+        ]
+        save(runs)
+    return runs
+
+
+def versions(plan: Plan) -> list[Path]:
+    """Roots of the code that runs each cell: that here and the base.
+
+    Args:
+        plan: what is to run.
+    """
+    return [checkout.HERE] + ([plan.base] if plan.base else [])
+
+
+def _started(plan: Plan) -> list[Results]:
+    """Runs that have no cells yet."""
+    first = Results(
+        created=datetime.datetime.now(datetime.UTC),
+        session=uuid.uuid4().hex if plan.base else "",
+        suite=plan.suite,
+        plan=plan.model_dump(mode="json"),
+        complete=False,
+        seconds=0.0,
+        matmul_precision=plan.matmul_precision,
+        environment=environment(plan, checkout.HERE),
+        cells=[],
+    )
+    return [
+        first.model_copy(update={"environment": environment(plan, code)})
+        for code in versions(plan)
+    ]
+
+
+def _extended(
+    plan: Plan,
+    run: Results,
+    label: str,
+    outcomes: list[Outcome],
+    seconds: float,
+) -> Results:
+    """A run with the cells of one more workload."""
+    finished = [*run.finished, label]
+    return run.model_copy(
+        update={
+            "cells": run.cells + judge(outcomes),
+            "finished": finished,
+            "complete": len(finished) == len(plan.subjects),
+            "seconds": seconds,
+            "environment": _completed(run.environment, outcomes),
+        }
+    )
 
 
 def _part(tick: Tick, start: float, size: float) -> Tick:
@@ -125,30 +161,38 @@ def _part(tick: Tick, start: float, size: float) -> Tick:
     return lambda text, share: tick(text, start + size * share)
 
 
-def resumable(results: Results, plan: Plan) -> bool:
+def resumable(runs: list[Results], plan: Plan) -> bool:
     """Whether a run was interrupted that `run` can go on with.
 
     It must be of the same plan, machine and software.
 
     Args:
-        results: what an earlier run saved.
+        runs: what an earlier run saved.
         plan: what is to run now.
     """
-    now = environment(plan)
-    return (
-        not results.complete
-        and results.plan == plan.model_dump(mode="json")
+    return all(
+        not run.complete
+        and (run.session, run.finished) == (runs[0].session, runs[0].finished)
+        and run.plan == plan.model_dump(mode="json")
         and all(
-            getattr(results.environment, name) == getattr(now, name)
+            getattr(run.environment, name) == getattr(now, name)
             for name in ("processor", "cores", "packages", "commit")
+        )
+        for run, now in zip(
+            runs,
+            [environment(plan, code) for code in versions(plan)],
+            strict=True,
         )
     )
 
 
 def _run_workload(plan: Plan, subject: str, tick: Tick) -> list[Outcome]:
-    """Runs the cells of a workload, as many at a time as memory allows."""
+    """Runs the cells of a workload, as many at a time as memory allows.
+
+    Both versions of a cell run beside each other, and beside no other cell.
+    """
     free = psutil.virtual_memory().available
-    at_once = max(1, free // MEMORY_OF_A_CELL)
+    at_once = 1 if plan.base else max(1, free // MEMORY_OF_A_CELL)
     cells = plan.cells()
     groups = [
         cells[first : first + at_once]
@@ -156,16 +200,23 @@ def _run_workload(plan: Plan, subject: str, tick: Tick) -> list[Outcome]:
     ]
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "weights.npz"
-        for group in groups:
-            done = len(outcomes) / len(cells)
+        weights = {
+            code: Path(folder) / f"weights{number}.npz"
+            for number, code in enumerate(versions(plan))
+        }
+        for number, group in enumerate(groups):
+            done = number * at_once / len(cells)
             part = len(group) / len(cells)
-            jobs = [_job(plan, subject, key, weights) for key in group]
+            jobs = [
+                _job(plan, subject, key, code, file)
+                for key in group
+                for code, file in weights.items()
+            ]
             outcomes += _run_side_by_side(plan, jobs, _part(tick, done, part))
     return outcomes
 
 
-def _job(plan: Plan, subject: str, key: Key, weights: Path) -> Job:
+def _job(plan: Plan, subject: str, key: Key, code: Path, weights: Path) -> Job:
     name, precision, mode = key
     return Job(
         subject=subject,
@@ -180,6 +231,7 @@ def _job(plan: Plan, subject: str, key: Key, weights: Path) -> Job:
         target=plan.target,
         rounds=plan.rounds,
         budget=plan.budget,
+        code=code,
         weights=weights,
     )
 
@@ -203,8 +255,7 @@ def _run_side_by_side(plan: Plan, jobs: list[Job], tick: Tick) -> list[Outcome]:
             cell.ask("setup")
         start = time.monotonic()
         for number in itertools.count(1):
-            first = number % len(running)
-            for cell in running[first:] + running[:first]:
+            for cell in _order(running, number):
                 cell.take_round()
             spent = (time.monotonic() - start) / plan.budget
             share = min(number / plan.rounds, 1) * min(max(spent, 0.1), 1)
@@ -220,11 +271,23 @@ def _run_side_by_side(plan: Plan, jobs: list[Job], tick: Tick) -> list[Outcome]:
     return [cell.outcome for cell in running]
 
 
-def environment(plan: Plan) -> Environment:
+def _order(running: list[_Running], number: int) -> list[_Running]:
+    """Who computes when in a round.
+
+    Another cell begins every two rounds; the second goes backwards, so that
+    of two neighbours each is the first equally often.
+    """
+    first = number // 2 % len(running)
+    order = running[first:] + running[:first]
+    return order[::-1] if number % 2 else order
+
+
+def environment(plan: Plan, code: Path) -> Environment:
     """Describes the machine without importing a framework here.
 
     Args:
         plan: what is to run on it.
+        code: root of the version of this project that runs it.
     """
     frequency = psutil.cpu_freq()
     return Environment(
@@ -236,8 +299,8 @@ def environment(plan: Plan) -> Environment:
         affinity=list(plan.affinity or backend.cores()),
         memory_bytes=psutil.virtual_memory().total,
         accelerator=None,
-        packages=versions(),
-        commit=_commit(),
+        packages=info.versions(),
+        commit=checkout.commit(code),
     )
 
 
@@ -254,17 +317,6 @@ def _completed(
         if cell.found.get("energy"):
             found["energy"] = cell.found["energy"]
     return environment.model_copy(update=found)
-
-
-def _commit() -> str | None:
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return git.stdout.strip() or None
 
 
 def failures(cells: Iterable[Cell]) -> list[str]:

@@ -1,41 +1,49 @@
-"""Does `compare` tell what is true? At least forty comparisons of each kind.
+"""Does `bench --base` tell what is true? Forty comparisons of each kind.
 
-    python benchmarks/validate.py
+    python benchmarks/validate.py [FILE]
 
-Runs the harness on one commit again and again, and compares each run with the
-one before it; then once more with a sleep of 10 % put into every sample of
-the Keras model, and compares that with the last plain one. Runs of the same
-code should be called different in at most 5 % of the rows, runs with the
-sleep slower in at least 95 %. Exit code 0 if both hold. Takes about 40
-minutes on two cores; let nothing else run.
+Each comparison measures this code and a copy of it in the same rounds, on one
+backend after the other: once as they are, and once with a sleep of 10 % put
+into every sample of the code here. As they are, at most 5 % should be called
+different; with the sleep, at least 95 % slower. Exit code 0 if both hold.
+
+Every comparison is a line of FILE (`results/validate.jsonl`). Those that are
+there are not measured again, so the same command goes on after an
+interruption. Let nothing else run.
 """
 
 import os
+import shutil
 import sys
+import tempfile
 import time
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import pydantic
 
-from benchmarks import compare, plan, runner
-from benchmarks.compare import Row
+from benchmarks import checkout, compare, plan, runner
 from benchmarks.dcn import DCNWorkload, Shape
-from benchmarks.results import Results
 from benchmarks.workload import Contender, Setting
-from keras_multi.errors import KerasMultiError
+from keras_multi import backend
+from keras_multi.errors import KerasMultiError, ResultsError, UsageError
 
 COMPARISONS = 40
 SLOWDOWN = 0.1
 MOST_FALSE, LEAST_FOUND = 0.05, 0.95
-ROUNDS, REPEATS = 100, 2
-STEPS = 16
-_SLEEP = "KERAS_MULTI_VALIDATE_SLEEP"
+ROUNDS, STEPS = 40, 16
+_SLOW = "KERAS_MULTI_VALIDATE_SLOW"
+_CODE = "benchmarks", "keras_multi", "recsys", "vision", "nlp", "diffusion"
+
+Kind = Literal["same", "slower"]
 
 
 class _Slowed(Contender):
     """Sleeps after every sample for a share of the time that it took."""
 
-    def __init__(self, contender: Contender, share: float) -> None:
-        self.contender, self.share = contender, share
+    def __init__(self, contender: Contender) -> None:
+        self.contender = contender
 
     def output(self) -> np.ndarray:
         """The output of the contender."""
@@ -45,11 +53,11 @@ class _Slowed(Contender):
         """Runs the contender, then sleeps."""
         start = time.perf_counter()
         self.contender.run(steps)
-        time.sleep(self.share * (time.perf_counter() - start))
+        time.sleep(SLOWDOWN * (time.perf_counter() - start))
 
 
 class _Validation(DCNWorkload):
-    """Predictions of a small DCN, slowed where the environment says so."""
+    """Predictions of a small DCN, slowed in the code that is named."""
 
     def steps(self, batch_size: int) -> int:
         """Few: more rounds average more than longer ones."""
@@ -58,11 +66,14 @@ class _Validation(DCNWorkload):
     def build(self, setting: Setting) -> Contender:
         """The project's DCN."""
         contender = super().build(setting)
-        share = float(os.environ.get(_SLEEP, "0"))
-        return _Slowed(contender, share) if share else contender
+        slow = os.environ.get(_SLOW) == str(checkout.HERE)
+        return _Slowed(contender) if slow else contender
+
+    def native(self, setting: Setting) -> None:
+        """None: it takes time and is not compared."""
 
     def peers(self, setting: Setting) -> dict[str, Contender]:
-        """None: they take time and are not compared."""
+        """None, as well."""
         return {}
 
 
@@ -75,64 +86,141 @@ WORKLOAD = _Validation(
         deep_units=(128, 64),
         binary=True,
     ),
-    batch_sizes=(64, 128, 256, 512),
+    batch_sizes=(256,),
     training=False,
 )
 
 
-def measure(sleep: float) -> Results:
-    """One run of the harness.
+class Comparison(pydantic.BaseModel):
+    """What one comparison told.
+
+    Attributes:
+        kind: whether the two versions were the same, or one was slower.
+        backend: where.
+        commit: version of this project.
+        ratio: time of the code here over that of its copy.
+        p_value: of the test.
+        verdict: what `compare` says.
+        seconds: time that the comparison took.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind
+    backend: str
+    commit: str | None
+    ratio: float
+    p_value: float
+    verdict: compare.Verdict
+    seconds: float
+
+
+def measure(kind: Kind, name: str, copy: Path) -> Comparison:
+    """Makes one comparison.
 
     Args:
-        sleep: share of its time that a sample of the Keras model sleeps.
+        kind: `"slower"` puts the sleep in.
+        name: a backend.
+        copy: folder with a copy of the code.
 
     Raises:
         KerasMultiError: if a cell has no figures.
     """
-    os.environ[_SLEEP] = str(sleep)
+    os.environ[_SLOW] = str(checkout.HERE) if kind == "slower" else ""
     settings = {
         "workloads": [__file__],
+        "backends": [name],
         "precisions": ["float32"],
-        "batch_sizes": WORKLOAD.batch_sizes,
         "rounds": ROUNDS,
-        "repeats": REPEATS,
         "target": 1e-6,
         "budget": 1.0,
+        "base": copy,
     }
-    run = runner.run(plan.make(settings), lambda *_: None, lambda _: None)
-    if failed := runner.failures(run.cells):
+    new, base = runner.run(plan.make(settings), lambda *_: None, lambda _: None)
+    if failed := runner.failures([*new.cells, *base.cells]):
         raise KerasMultiError("; ".join(failed))
-    return run
+    (row,) = compare.compare(base, new)
+    assert row.ratio is not None
+    assert row.p_value is not None
+    return Comparison(
+        kind=kind,
+        backend=name,
+        commit=new.environment.commit,
+        ratio=row.ratio.median,
+        p_value=row.p_value,
+        verdict=row.verdict,
+        seconds=new.seconds,
+    )
 
 
-def judge(kind: str, base: Results, new: Results) -> list[Row]:
-    """Compares two runs and prints their ratios; a star marks a difference."""
-    rows = compare.compare(base, new)
-    ratios = [
-        f"{row.ratio.median:.3f}{'*' if row.verdict != 'same' else ''}"
-        for row in rows
-        if row.ratio is not None
+def load(path: Path) -> list[Comparison]:
+    """Reads the comparisons that were made.
+
+    Args:
+        path: one a line; none if there is no such file.
+
+    Raises:
+        ResultsError: if a line is not a comparison.
+        UsageError: if one is of another commit.
+    """
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        made = [Comparison.model_validate_json(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise ResultsError(
+            f"{str(path)!r} holds something else than comparisons; name "
+            "another file"
+        ) from error
+    commit = checkout.commit(checkout.HERE)
+    if any(one.commit != commit for one in made):
+        raise UsageError(
+            f"{str(path)!r} holds comparisons of another commit than "
+            f"{commit}; name another file"
+        )
+    return made
+
+
+def main(path: Path) -> int:
+    """Makes the comparisons that are missing; prints both shares.
+
+    Args:
+        path: holds the comparisons.
+
+    Returns:
+        The exit code.
+    """
+    made = load(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    backends = backend.available()
+    kinds: tuple[Kind, ...] = "same", "slower"
+    todo = [
+        (kind, backends[number % len(backends)])
+        for number in range(COMPARISONS)
+        for kind in kinds
     ]
-    print(f"{kind}: {' '.join(ratios)}", flush=True)
-    return rows
-
-
-def main() -> int:
-    """Prints both shares; gives the exit code."""
-    same: list[Row] = []
-    slowed: list[Row] = []
-    plain = measure(0.0)
-    while len(same) < COMPARISONS:
-        before, plain = plain, measure(0.0)
-        same += judge("same code", before, plain)
-        slowed += judge("10 % slower", plain, measure(SLOWDOWN))
-    false = sum(row.verdict != "same" for row in same)
-    found = sum(row.verdict == "slower" for row in slowed)
+    with tempfile.TemporaryDirectory() as folder:
+        for package in _CODE:
+            shutil.copytree(checkout.HERE / package, Path(folder) / package)
+        for kind, name in todo[len(made) :]:
+            made.append(measure(kind, name, Path(folder)))
+            with path.open("a", encoding="utf-8") as file:
+                file.write(made[-1].model_dump_json() + "\n")
+            print(
+                f"{len(made)} of {len(todo)}: {kind} on {name}: "
+                f"{made[-1].ratio:.3f} {made[-1].verdict}",
+                flush=True,
+            )
+    same = [one.verdict for one in made if one.kind == "same"]
+    slowed = [one.verdict for one in made if one.kind == "slower"]
+    false, found = len(same) - same.count("same"), slowed.count("slower")
     print(
         f"same code: {false} of {len(same)} called different "
         f"({false / len(same):.1%}, at most {MOST_FALSE:.0%} wanted)\n"
         f"{SLOWDOWN:.0%} slower: {found} of {len(slowed)} called slower "
-        f"({found / len(slowed):.1%}, at least {LEAST_FOUND:.0%} wanted)"
+        f"({found / len(slowed):.1%}, at least {LEAST_FOUND:.0%} wanted)\n"
+        f"{sum(one.seconds for one in made) / 60:.0f} minutes"
     )
     holds = false <= MOST_FALSE * len(same) and found >= LEAST_FOUND * len(
         slowed
@@ -141,4 +229,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        file = Path((sys.argv[1:] or ["results/validate.jsonl"])[0])
+        sys.exit(main(file))
+    except KerasMultiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

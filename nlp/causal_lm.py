@@ -62,7 +62,7 @@ class CausalLM(keras.Model):
         """Continues texts or token ids.
 
         For many calls on unchanged weights make a `Generator` once: it keeps
-        the weights in the layout that generates fastest.
+        the weights in the layout for generation.
 
         Args:
             prompts: see `Generator.generate`.

@@ -7,6 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_multi.commands import (
+    Backend,
+    Config,
+    Json,
+    Settings,
+    fields_of,
+    select_backend,
+    show_metrics,
+)
+
 app = typer.Typer(
     help="Language models: train, evaluate, generate, score.",
     no_args_is_help=True,
@@ -20,18 +30,8 @@ Model = Annotated[
         "hf://ORGANISATION/NAME, a folder, or a GGUF file."
     ),
 ]
-Backend = Annotated[
-    str | None,
-    typer.Option(
-        help="jax, torch or tensorflow. By default KERAS_BACKEND or keras.json."
-    ),
-]
 Precision = Annotated[
     str, typer.Option(help="float32, bfloat16, mixed_bfloat16, ...")
-]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON object and nothing else."),
 ]
 File = Annotated[
     Path | None,
@@ -183,37 +183,29 @@ def score(
 @app.command()
 def train(
     data: Annotated[
-        str, typer.Option(help="pydoc, or a text file in UTF-8.")
-    ] = "pydoc",
+        str | None,
+        typer.Option(
+            help="pydoc, or a text file in UTF-8.", show_default="pydoc"
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder of the run.", show_default="runs/gpt2-DATA"),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="TOML file with fields of the recipe."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="A field of the recipe; may be given again.",
-        ),
-    ] = None,
+    config: Config = None,
+    settings: Settings = None,
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:
     """Train a small GPT-2 from nothing and save it with its test metrics."""
-    from keras_multi.fields import read_settings, read_toml
     from nlp.recipe import Recipe
 
-    fields: dict[str, Any] = {"data": data}
-    if config is not None:
-        fields |= read_toml(config)
-    recipe = Recipe.of(**(fields | read_settings(settings or ())))
+    options = {"data": data}
+    recipe = Recipe.of(
+        **fields_of({"data": "pydoc"}, options, config, settings)
+    )
     folder = output or Path("runs") / f"gpt2-{Path(recipe.data).stem}"
-    _select(backend)
+    select_backend(backend)
     from nlp.train import train as run
 
     _show_metrics({**run(recipe, folder), "output": str(folder)}, as_json)
@@ -222,7 +214,7 @@ def train(
 @app.command()
 def evaluate(run: Run, backend: Backend = None, as_json: Json = False) -> None:
     """Measure a trained model on the test part of its text."""
-    _select(backend)
+    select_backend(backend)
     from nlp.train import evaluate as measure
 
     _show_metrics(measure(run), as_json)
@@ -255,7 +247,7 @@ def _load(model: str, precision: str, backend_name: str | None) -> Any:
     from keras_multi import backend
     from keras_multi.errors import UsageError
 
-    _select(backend_name)
+    select_backend(backend_name)
     if precision not in backend.PRECISIONS:
         raise UsageError(
             f"unknown precision {precision!r}; choose one of "
@@ -266,28 +258,11 @@ def _load(model: str, precision: str, backend_name: str | None) -> Any:
     return Generator(load(model, dtype=precision))
 
 
-def _select(name: str | None) -> None:
-    from keras_multi import backend
-
-    backend.select(backend.configured() if name is None else name)
-
-
 def _show_metrics(result: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        _print_json(result)
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    title = f"{result['model']} on {result['data']} ({result['backend']})"
-    table = Table("test metric", "value", title=title)
-    for name, value in result["test"].items():
-        table.add_row(name, f"{value:.4g}")
-    console = Console()
-    console.print(table)
-    if "sample" in result:
-        console.print(result["sample"], markup=False, highlight=False)
-        console.print(f"saved in {result['output']}")
+    """Prints the metrics, and what the model has learned to write."""
+    show_metrics(result, as_json)
+    if "sample" in result and not as_json:
+        typer.echo(result["sample"])
 
 
 def _show(row: int, piece: str) -> None:

@@ -7,24 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_multi.commands import (
+    Backend,
+    Config,
+    Json,
+    Settings,
+    fields_of,
+    select_backend,
+    show_metrics,
+)
 from recsys.models import MODELS
 
 app = typer.Typer(
     help="Recommenders: train, evaluate, recommend, serve.",
     no_args_is_help=True,
 )
-
-
-Backend = Annotated[
-    str | None,
-    typer.Option(
-        help="jax, torch or tensorflow. By default KERAS_BACKEND or keras.json."
-    ),
-]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON object and nothing else."),
-]
 
 
 Artifact = Annotated[
@@ -57,18 +54,8 @@ def train(
         Path | None,
         typer.Option(help="Folder of the run.", show_default="runs/DATA-MODEL"),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="TOML file with fields of the recipe."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="A field of the recipe; may be given again.",
-        ),
-    ] = None,
+    config: Config = None,
+    settings: Settings = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Number of seeds; a DNN beside each DCN.")
     ] = 1,
@@ -111,7 +98,6 @@ def train(
     What is not given comes from the file of --config, and else from the
     defaults of the data set.
     """
-    from keras_multi.fields import read_settings, read_toml
     from recsys import models
 
     options = {
@@ -133,16 +119,13 @@ def train(
         "data": data,
         "model": model,
     }
-    fields: dict[str, Any] = {"data": "movielens-100k", "model": "dcn"}
-    if config is not None:
-        fields |= read_toml(config)
-    fields |= {k: v for k, v in options.items() if v is not None}
-    fields |= read_settings(settings or ())
+    defaults = {"data": "movielens-100k", "model": "dcn"}
+    fields = fields_of(defaults, options, config, settings)
     name, source = fields.pop("model"), fields.pop("data")
     recipe = models.recipe(name, source, fields)
     folder = output or Path("runs") / f"{source}-{name}"
 
-    _select(backend)
+    select_backend(backend)
     result = models.train(name, recipe, seeds, folder)
     _show({**result, "output": str(folder)}, as_json)
 
@@ -154,7 +137,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a trained model on the test rows of its data set."""
-    _select(backend)
+    select_backend(backend)
     from recsys import models
 
     _show(models.evaluate(run), as_json)
@@ -175,7 +158,7 @@ def build(
     backend: Backend = None,
 ) -> None:
     """Put two trained models together to a recommender."""
-    _select(backend)
+    select_backend(backend)
     from recsys.assemble import from_runs
 
     version = from_runs(retrieval, ranking, candidates).save(output)
@@ -193,7 +176,7 @@ def recommend(
     as_json: Json = False,
 ) -> None:
     """Print the best items for a user, with scores and reasons."""
-    _select(backend)
+    select_backend(backend)
     from recsys.recommend import recommend as best
 
     items = best(artifact, user, k)
@@ -221,7 +204,7 @@ def serve(
     backend: Backend = None,
 ) -> None:
     """Answer requests over HTTP until stopped; /docs describes them."""
-    _select(backend)
+    select_backend(backend)
     from recsys.serve.server import serve as run
 
     run(artifact, host, port)
@@ -236,17 +219,11 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the models of a recommender for other runtimes, and check them."""
-    _select(backend)
+    select_backend(backend)
     from recsys.export import export as write
 
     result = write(artifact, output, format)
     typer.echo(json.dumps(result, indent=None if as_json else 2))
-
-
-def _select(name: str | None) -> None:
-    from keras_multi import backend
-
-    backend.select(backend.configured() if name is None else name)
 
 
 def _widths(text: str) -> tuple[int, ...]:
@@ -264,29 +241,13 @@ def _widths(text: str) -> tuple[int, ...]:
 
 
 def _show(result: dict[str, Any], as_json: bool) -> None:
-    """Prints a result on stdout, as JSON or as a short table."""
-    if as_json:
-        json.dump(result, sys.stdout)
-        sys.stdout.write("\n")
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    title = f"{result['model']} on {result['data']} ({result['backend']})"
-    deviations = result.get("test_std")
-    table = Table("test metric", "value", title=title)
-    for name, value in result["test"].items():
-        spread = f" ± {deviations[name]:.2g}" if deviations else ""
-        table.add_row(name, f"{value:.4g}{spread}")
-    console = Console()
-    console.print(table)
-    if comparison := result.get("comparison"):
-        console.print(
+    """Prints the metrics, and how seeds of a DCN and a DNN compare."""
+    show_metrics(result, as_json)
+    if (comparison := result.get("comparison")) and not as_json:
+        typer.echo(
             "{metric} of {n} seeds: dcn {dcn_mean:.4f} ± {dcn_std:.4f}, "
             "dnn {dnn_mean:.4f} ± {dnn_std:.4f}; paired t-test p = "
             "{t_test_p:.2g}, Wilcoxon p = {wilcoxon_p:.2g}".format(
                 n=len(result["seeds"]), **comparison
             )
         )
-    if "output" in result:
-        console.print(f"saved in {result['output']}")

@@ -10,6 +10,7 @@ from benchmarks.workload import Setting
 from keras_multi import backend
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rand_augment", "cutmix_mixup"])
 def test_peers_agree_with_ours(name):
     work = workload.load(name)

@@ -8,9 +8,11 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from scipy import stats
 
 from keras_multi import backend
 from keras_multi.backend import selection
+from keras_multi.backend.threefry import threefry
 from keras_multi.errors import BackendError, UsageError
 
 
@@ -273,3 +275,44 @@ def test_accelerator_without_the_library(monkeypatch):
 def test_cpu_has_no_accelerator():
     if backend.device().kind == "cpu":
         assert backend.accelerator_details() == (None, None)
+
+
+@pytest.mark.skipif(
+    backend.name() == "torch", reason="PyTorch cannot add uint32"
+)
+@pytest.mark.parametrize(
+    ("key", "count", "words"),
+    [
+        ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
+        ((0xFFFFFFFF,) * 2, (0xFFFFFFFF,) * 2, (0x1CB996FC, 0xBB002BE7)),
+        (
+            (0x13198A2E, 0x03707344),
+            (0x243F6A88, 0x85A308D3),
+            (0xC4923A9C, 0x483DF7A0),
+        ),
+    ],
+)
+def test_threefry_gives_the_known_answers(key, count, words):
+    """Those of the file `kat_vectors` of Random123, threefry2x32 20."""
+    found = threefry(
+        tuple(ops.convert_to_tensor(np.array(x, "uint32")) for x in key),
+        tuple(ops.convert_to_tensor(np.array([x], "uint32")) for x in count),
+    )
+    assert [int(x[0]) for x in found] == list(words)
+
+
+def test_draws_are_uniform_and_the_same_when_compiled():
+    shape = (20000, 2)
+
+    def draw():
+        return backend.framework().uniform(shape, generator)
+
+    generator = keras.random.SeedGenerator(3)
+    first, second = (ops.convert_to_numpy(draw()) for _ in range(2))
+    assert stats.kstest(first.ravel(), "uniform").pvalue > 1e-3
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.02
+    assert abs(np.corrcoef(first.T)[0, 1]) < 0.03
+    if backend.name() == "tensorflow":
+        generator = keras.random.SeedGenerator(3)
+        found = ops.convert_to_numpy(backend.jit(draw)())
+        np.testing.assert_array_equal(found, first)

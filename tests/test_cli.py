@@ -80,6 +80,7 @@ def test_info_works_on_a_missing_backend(tmp_path):
         (["bench", "--precision", "int4"], 2, "unknown precision 'int4'"),
         (["bench", "--suite", "huge"], 2, "unknown suite 'huge'"),
         (["bench", "--time-limit", "0"], 2, "--time-limit"),
+        (["bench", "--base", "no-such-folder"], 2, "base must be the folder"),
         (["bench", "--output", "/proc/nowhere"], 1, "cannot write"),
         (["compare", "no.json", "no.json"], 1, "cannot read"),
         (["recsys", "train", "--data", "netflix"], 2, "netflix"),

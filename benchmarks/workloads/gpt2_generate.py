@@ -76,7 +76,7 @@ class Size:
 @functools.lru_cache(maxsize=1)
 def _weights(size: Size) -> dict[str, np.ndarray]:
     dim = size.hidden_dim
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "wte.weight": (size.vocabulary_size, dim),
         "wpe.weight": (size.positions, dim),
     }

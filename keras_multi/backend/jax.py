@@ -58,8 +58,8 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def constant(x: Any) -> Any:
-    """Gives `x`, which nothing can change."""
-    return x
+    """Copies an array: training gives the memory of variables away."""
+    return jnp.copy(x)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -193,6 +193,11 @@ def stage(
     if not isinstance(gate, jax.core.Tracer):
         return fn()
     return jax.lax.cond(gate, fn, lambda: jnp.zeros(shape, dtype))
+
+
+def uniform(shape: Sequence[Any], seed: Any) -> Any:
+    """Draws float32 from [0, 1)."""
+    return keras.random.uniform(shape, dtype="float32", seed=seed)
 
 
 def gather(x: Any, index: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+import keras
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
@@ -210,6 +211,11 @@ def stage(
 ) -> Any:
     """Computes `fn()`; PyTorch merges no gathers."""
     return fn()
+
+
+def uniform(shape: Sequence[Any], seed: Any) -> Any:
+    """Draws float32 from [0, 1)."""
+    return keras.random.uniform(shape, dtype="float32", seed=seed)
 
 
 def gather(x: Any, index: Any) -> Any:

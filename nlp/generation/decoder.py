@@ -80,7 +80,7 @@ def copied(variable: Any, dtype: str) -> Any:
 
 
 def linear_of(layer: Any, dtype: str) -> Linear:
-    """Copies a dense layer, in the layout that generates fastest."""
+    """Copies a dense layer, in the layout for generation."""
     weight = kernels().constant(ops.transpose(ops.cast(layer.kernel, dtype)))
     return Linear(weight, copied(layer.bias, dtype) if layer.use_bias else None)
 

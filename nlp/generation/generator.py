@@ -33,7 +33,7 @@ class Generator:
     of Keras.
 
     Args:
-        model: its weights are copied in the layout that generates fastest.
+        model: its weights are copied in the layout for generation.
             Training it later does not change this generator.
 
     Example:

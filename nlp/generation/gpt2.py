@@ -48,7 +48,7 @@ class GPT2Weights(NamedTuple):
 
 
 def weights_of(model: "GPT2") -> GPT2Weights:
-    """Copies the weights of a model, in the layout that generates fastest."""
+    """Copies the weights of a model, in the layout for generation."""
     model.build()
     dtype = model.compute_dtype
 

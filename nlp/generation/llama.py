@@ -41,7 +41,7 @@ class LlamaWeights(NamedTuple):
 
 
 def weights_of(model: "Llama") -> LlamaWeights:
-    """Copies the weights of a model, in the layout that generates fastest."""
+    """Copies the weights of a model, in the layout for generation."""
     model.build()
     dtype = model.compute_dtype
     return LlamaWeights(

@@ -118,11 +118,13 @@ class Prompts:
 
     def rows(self, stops: Sequence[str], stop_ids: Sequence[int]) -> list[Row]:
         """Makes what collects the new tokens of each prompt."""
-        tokenizer = self._tokenizer if self.are_texts else None
-        return [
-            Row(tokenizer and TextStream(tokenizer, stops), stop_ids)
-            for _ in self.ids
-        ]
+
+        def stream() -> TextStream | None:
+            if self.texts is None or self._tokenizer is None:
+                return None
+            return TextStream(self._tokenizer, stops)
+
+        return [Row(stream(), stop_ids) for _ in self.ids]
 
     def result(self, rows: Sequence[Row], filler: int) -> Any:
         """Gives prompts and new tokens, of the type of the prompts.
@@ -132,11 +134,12 @@ class Prompts:
             filler: token after the end of a row in an array.
         """
         if self.texts is not None:
-            pairs = zip(self.texts, rows, strict=True)
-            texts = [text + row.text for text, row in pairs]
+            texts = [
+                text + row.text
+                for text, row in zip(self.texts, rows, strict=True)
+            ]
             return texts[0] if isinstance(self._given, str) else texts
-        pairs = zip(self.ids, rows, strict=True)
-        whole = [ids + row.ids for ids, row in pairs]
+        whole = [ids + row.ids for ids, row in zip(self.ids, rows, strict=True)]
         if isinstance(self._given, list | tuple):
             return whole
         array = np.full((len(whole), max(map(len, whole))), filler, "int32")

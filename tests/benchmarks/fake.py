@@ -1,14 +1,17 @@
 """Made-up but realistic runs, for tests of what reads results.
 
 `run` is small and plain: the quick suite. `full` has all that a run can have.
+`version` makes a checkout whose workers make their samples up.
 """
 
 import datetime
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks import statistics
 from benchmarks.results import (
+    SCHEMA_VERSION,
     Cell,
     Cost,
     Environment,
@@ -302,6 +305,78 @@ def _full_measurement(
             "peers": {} if own else plain.peers,
         }
     )
+
+
+def paired(factor: float, rounds: int = 30) -> tuple[Results, Results]:
+    """A base and a run beside it, on a machine that slows down by half.
+
+    Each has lost a few rounds that the other has.
+
+    Args:
+        factor: times of the run over those of the base.
+        rounds: number of the rounds.
+    """
+    generator = np.random.default_rng(7)
+    machine = np.linspace(1.0, 1.5, rounds)
+    runs = []
+    for one, kept in ((1.0, range(3, rounds)), (factor, range(rounds - 2))):
+        content = run().model_copy(update={"session": "s"}).model_dump()
+        for cell in content["cells"]:
+            for measured in cell["measurements"]:
+                noise = generator.lognormal(sigma=0.02, size=rounds)
+                samples = one * machine * noise
+                timing = measured["timing"]
+                timing["samples"] = [float(samples[i]) for i in kept]
+                measured["rounds"] = list(kept)
+                measured["native"] = None
+        runs.append(Results.model_validate(content))
+    return runs[0], runs[1]
+
+
+_WORKER = """
+import json, os, sys
+
+job = json.loads(sys.argv[1])
+with open(os.path.join(os.path.dirname(__file__), "log"), "a") as log:
+    log.write(job["weights"] + "\\n")
+print('{{"kind": "cpu"}}', flush=True)
+samples = []
+for line in sys.stdin:
+    answer = {{}}
+    if line == "round\\n":
+        samples.append({seconds} * (1 + len(samples) % 3 / 100))
+        answer = {{"settled": len(samples) >= {rounds}}}
+    if line == "finish\\n":
+        race = dict(
+            workload=job["label"], batch_size=8, unit="examples", work=8,
+            steps=4, first_seconds=1.0, output_steps=1, tolerance=1e-4,
+            output=[1.0], unjudged="", samples={{"keras": samples}},
+            errors={{}}, cost=None, joules=None,
+            memory={{"process": 1, "device": None}},
+        )
+        answer = {{"races": [race], "limits": None, "energy": None}}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def version(folder: Path, seconds: float, rounds: int = 12) -> Path:
+    """A checkout whose workers make their samples up.
+
+    Args:
+        folder: where to make it.
+        seconds: of a step.
+        rounds: number of samples that are enough.
+    """
+    files = {
+        "keras_multi/__init__.py": "",
+        "benchmarks/__init__.py": "",
+        "benchmarks/results.py": f"SCHEMA_VERSION = {SCHEMA_VERSION}\n",
+        "benchmarks/worker.py": _WORKER.format(seconds=seconds, rounds=rounds),
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
 
 
 def scaled(results: Results, backend: str, factor: float) -> Results:

@@ -213,6 +213,30 @@ def test_rows_with_a_baseline_are_judged_by_it(base):
 
 
 @pytest.mark.parametrize(
+    ("factor", "verdict"), [(1.0, "same"), (1.1, "slower"), (0.9, "faster")]
+)
+def test_runs_of_one_session_are_judged_round_by_round(factor, verdict):
+    base, new = fake.paired(factor)
+    rows = [row for row in compare.compare(base, new) if row.ratio]
+    assert {row.against for row in rows} == {"rounds"}
+    assert {row.verdict for row in rows} == {verdict}
+    for row in rows:
+        assert row.ratio.median == pytest.approx(factor, rel=0.03)
+    # The machine drifts by more than what is found here.
+    alone = new.model_copy(update={"session": "another"})
+    assert "same" in {row.verdict for row in compare.compare(base, alone)}
+
+
+def test_a_session_needs_enough_rounds_in_common():
+    base, new = fake.paired(2.0, rounds=14)
+    assert compare.warnings(base, new) == [
+        "9 rounds against 9 are too few to show a difference among 29 "
+        "comparisons; measure more rounds"
+    ]
+    assert compare.warnings(*fake.paired(2.0, rounds=20)) == []
+
+
+@pytest.mark.parametrize(
     ("machine", "slower", "verdict"),
     [
         (1.3, 1.0, "same"),

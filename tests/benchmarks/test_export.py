@@ -157,12 +157,13 @@ def test_a_run_leaves_its_files_and_tells_its_headline(
     whole = fake.run()
 
     def run(plan, tick, save, earlier):
-        save(whole)
-        return whole
+        save([whole])
+        return [whole]
 
     monkeypatch.setattr(runner, "run", run)
     plan = planning.make({"workloads": ["dcn_train"]})
-    cli._tell(cli._with_progress(plan, tmp_path, None), tmp_path, False)
+    (made,) = cli._with_progress(plan, tmp_path, None)
+    cli._tell(made, tmp_path, False)
     assert {path.name for path in tmp_path.iterdir()} == {
         "results.json",
         "results.csv",

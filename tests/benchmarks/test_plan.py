@@ -5,6 +5,7 @@ import pytest
 from benchmarks import plan, workload
 from keras_multi import backend
 from keras_multi.errors import UsageError
+from tests.benchmarks.fake import version
 
 
 def test_defaults_are_a_few_workloads_on_all_backends():
@@ -33,6 +34,18 @@ def test_full_suite_and_modes():
         ("torch", "float32", "eager"),
         ("tensorflow", "float32", "graph"),
     ]
+
+
+def test_a_base_gets_more_rounds_and_processes(tmp_path):
+    folder = version(tmp_path, 1.0)
+    made = plan.make({"base": folder})
+    assert made.base == folder
+    assert made.rounds > plan.make({"suite": "full"}).rounds
+    assert (made.repeats, plan.make({}).repeats) == (2, 1)
+    given = plan.make({"base": folder, "rounds": 5, "repeats": 1})
+    assert (given.rounds, given.repeats) == (5, 1)
+    with pytest.raises(UsageError, match="base must be"):
+        plan.make({"base": tmp_path / "absent"})
 
 
 def test_configuration_file(tmp_path):

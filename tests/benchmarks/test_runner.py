@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from benchmarks import workload
+from benchmarks import checkout, workload
 from benchmarks.child import CellFailed, Child
 from benchmarks.job import Job
 from benchmarks.judge import Outcome, judge, pooled
@@ -31,6 +31,7 @@ def race(output, samples=(2.0, 2.0, 2.0), native=(1.0, 1.0, 1.0), error=0.0):
         "output": output,
         "unjudged": "",
         "samples": {"keras": list(samples), "native": list(native)},
+        "rounds": list(range(len(samples))),
         "errors": {"native": error},
         "cost": None,
         "joules": None,
@@ -103,6 +104,7 @@ def test_repeats_of_a_cell_are_pooled():
     second.races[0] |= {"joules": 5.0, "memory": {"process": 9, "device": None}}
     (cell,) = judge(pooled([[first], [second]]))
     (measurement,) = cell.measurements
+    assert measurement.rounds == [0, 1, 2, 3]
     assert measurement.timing.samples == [1.0, 2.0, 4.0, 4.0]
     assert measurement.native.timing.samples == [1.0, 1.0, 2.0, 2.0]
     assert measurement.joules == 4.0
@@ -121,6 +123,7 @@ def job(subject, tmp_path):
         backend="jax",
         precision="float32",
         mode="xla",
+        code=checkout.HERE,
         weights=tmp_path / "weights.npz",
     )
 

@@ -111,6 +111,43 @@ def test_compare_p_value_of_separated_samples_is_exact(n, m):
     assert got == pytest.approx(2 / math.comb(n + m, n))
 
 
+def test_paired_comparison_agrees_with_scipy_bootstrap():
+    generator = np.random.default_rng(8)
+    base = generator.lognormal(sigma=1, size=30)
+    new = 1.3 * base * generator.lognormal(sigma=0.1, size=30)
+    got = statistics.compare_paired(base, new)
+    want = scipy.stats.bootstrap(
+        (new / base,),
+        np.median,
+        method="percentile",
+        n_resamples=9999,
+        rng=np.random.default_rng(9),
+    ).confidence_interval
+    assert got.ratio.median == np.median(new / base)
+    assert got.ratio.low == pytest.approx(want.low, rel=0.01)
+    assert got.ratio.high == pytest.approx(want.high, rel=0.01)
+
+
+def test_paired_p_value_counts_the_signs_of_all_ranks():
+    # Of the 2 ** 5 signs of the ranks 1 to 5, those with a sum of the
+    # negative ranks of at most 2 are none, {1} and {2}.
+    new = [1.2, 0.9, 1.3, 1.4, 1.5]
+    got = statistics.compare_paired([1.0] * 5, new).p_value
+    assert got == pytest.approx(2 * 2 / 2**5)
+    assert statistics.compare_paired(new, new).p_value == 1.0
+
+
+def test_paired_comparison_calls_few_equal_pairs_different():
+    generator = np.random.default_rng(10)
+    machine = generator.lognormal(sigma=1, size=(200, 15))
+    noise = generator.lognormal(sigma=0.1, size=(2, 200, 15))
+    false = sum(
+        statistics.compare_paired(one, other).p_value < 0.05
+        for one, other in zip(*(machine * noise), strict=True)
+    )
+    assert 0.01 < false / 200 < 0.09
+
+
 def test_holm_worked_example():
     # Four hypotheses at 5 %: the step-down procedure rejects 0.005 and 0.01
     # and stops at 0.03 > 0.05 / 2. R: p.adjust(p, "holm").

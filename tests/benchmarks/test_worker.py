@@ -38,6 +38,7 @@ def job(folder, **fields):
         backend="jax",
         precision="float32",
         mode="xla",
+        code=folder,
         weights=folder / "weights.npz",
         **fields,
     )

@@ -13,6 +13,8 @@ from nlp.generation.named import with_settings
 from nlp.tokenizer import END_OF_TEXT
 from tests.nlp.llama_case import reference, write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

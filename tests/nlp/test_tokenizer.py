@@ -14,6 +14,8 @@ from nlp.tokenizer import (
     parse_merges,
 )
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     "",
     "Hello, world!",

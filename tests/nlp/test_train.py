@@ -11,6 +11,8 @@ from nlp.ngram import ByteModel
 from nlp.recipe import Recipe
 from nlp.train import evaluate, metrics
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "vocabulary_size": 260,
     "num_layers": 1,

@@ -14,6 +14,8 @@ from nlp.tokenizer import END_OF_TEXT
 from nlp.weights import from_backbone
 from tests.nlp.gpt2_case import VOCABULARY, reference, theirs
 
+pytestmark = pytest.mark.slow
+
 IDS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 9)).astype("int32")
 
 

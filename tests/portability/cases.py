@@ -6,6 +6,7 @@ hold the same numbers.
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,6 +15,8 @@ from keras import ops
 
 from keras_multi import backend, layers, losses
 from recsys import DCN
+from vision import Classifier
+from vision.backbones import ResNet
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((16, 12)).astype("float32")
@@ -103,6 +106,23 @@ def outputs_and_gradients(
     return [ops.convert_to_numpy(x) for x in (output, value, *gradients)]
 
 
+def classifier_logits(file: Path) -> list[np.ndarray]:
+    """Logits of a classifier; the first backend trains and saves it."""
+    images = np.random.default_rng(2).uniform(0, 255, (8, 12, 12, 3))
+    images = images.astype("float32")
+    if not file.exists():
+        model = Classifier(ResNet((1, 1), (4, 8)), 3)
+        model.compile(
+            keras.optimizers.SGD(0.1),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        labels = np.arange(8) % 3
+        model.fit(images, labels, batch_size=8, epochs=3, verbose=0)
+        model.save(file)
+    model = Classifier.from_preset(str(file))
+    return [model.predict(images, verbose=0)]
+
+
 def main(path: str) -> None:
     """Computes all cases."""
     results: dict[str, list[np.ndarray]] = {}
@@ -136,6 +156,9 @@ def main(path: str) -> None:
             inputs, Y, batch_size=8, epochs=5, shuffle=False, verbose=0
         )
         results[f"{name}_training"] = [np.array(history.history["loss"])]
+    results["classifier"] = classifier_logits(
+        Path(path).with_name("classifier.keras")
+    )
     np.savez(
         path,
         **{f"{n}/{i}": a for n, r in results.items() for i, a in enumerate(r)},

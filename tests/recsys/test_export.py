@@ -3,7 +3,8 @@ import pytest
 
 from keras_multi import backend
 from keras_multi.errors import UsageError
-from recsys.export import FORMATS, export
+from keras_multi.export import FORMATS
+from recsys.export import export
 from tests.recsys.two_stage_case import make
 
 

@@ -1,11 +1,13 @@
 """What the augmentation layers share: what they take, check and draw."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_multi import backend
 from keras_multi.layers.augmentation import boxes
 from keras_multi.layers.augmentation.checks import check_share
 
@@ -14,6 +16,8 @@ DATA_FORMATS = ("channels_last", "channels_first")
 
 Batch = dict[str, Any]
 Draws = Any
+
+uniform: Callable[..., Any] = backend.framework().uniform
 
 
 class BatchLayer(keras.layers.Layer):
@@ -69,6 +73,20 @@ class BatchLayer(keras.layers.Layer):
         batch = self.standard(inputs if named else {"images": inputs})
         batch = self._as_given(self.apply(batch, training), inputs)
         return batch if named else batch["images"]
+
+    def compute_output_spec(self, inputs: Any, training: bool = True) -> Any:
+        """Tells shapes and dtypes from those that a batch of two has.
+
+        With a batch of unknown size JAX traces RandAugment for minutes.
+        """
+
+        def sized(x: Any, size: int | None) -> Any:
+            return keras.KerasTensor((size, *x.shape[1:]), x.dtype)
+
+        size = keras.tree.flatten(inputs)[0].shape[0]
+        two = keras.tree.map_structure(lambda x: sized(x, 2), inputs)
+        outputs = super().compute_output_spec(two, training=training)
+        return keras.tree.map_structure(lambda x: sized(x, size), outputs)
 
     def standard(self, inputs: Batch) -> Batch:
         """Checks a batch and gives it in standard form."""
@@ -175,7 +193,7 @@ class Augmentation(BatchLayer):
 
     def uniform(self, *shape: Any) -> Any:
         """Draws from [0, 1)."""
-        return keras.random.uniform(shape, dtype="float32", seed=self.generator)
+        return uniform(shape, self.generator)
 
     def apply(self, batch: Batch, training: bool) -> Batch:
         if not training:

@@ -67,6 +67,10 @@ class Pipeline(BatchLayer):
             if isinstance(layer, Augmentation | Pipeline):
                 layer.reseed(int(state) >> 1)
 
+    def build(self, *_: Any) -> None:
+        for layer in self.layers:
+            layer.built = True  # None of them has weights.
+
     def apply(self, batch: Batch, training: bool) -> Batch:
         for layer in self.layers:
             batch = layer.apply(batch, training)

@@ -1,5 +1,6 @@
 """RandAugment."""
 
+import math
 import re
 from typing import Any
 
@@ -130,14 +131,11 @@ class RandAugment(Policy):
         strength = self.magnitude / self.max_magnitude
         if self.magnitude_std == 0:
             return ops.full(shape, strength, dtype="float32")
-        drawn = keras.random.normal(
-            shape,
-            strength,
-            self.magnitude_std / self.max_magnitude,
-            dtype="float32",
-            seed=self.generator,
-        )
-        return ops.clip(drawn, 0.0, 1.0)
+        # Box and Muller 1958.
+        u, v = self.uniform(*shape), self.uniform(*shape)
+        normal = ops.sqrt(-2 * ops.log(1 - u)) * ops.cos(2 * math.pi * v)
+        std = self.magnitude_std / self.max_magnitude
+        return ops.clip(strength + std * normal, 0.0, 1.0)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -12,33 +12,32 @@ from keras import ops, tree
 
 from keras_multi import backend
 
-SIZE = (24, 32)
+# The same in most tests: JAX compiles each operation anew for each shape.
+COUNT, HEIGHT, WIDTH = 42, 40, 56
 
 
 @cache
 def _photographs() -> np.ndarray:
     from sklearn.datasets import load_sample_images
 
-    height, width = SIZE
     return np.stack(
         [
-            photo[y : y + height, x : x + width]
+            photo[y : y + HEIGHT, x : x + WIDTH]
             for photo in load_sample_images().images
-            for y in range(0, 400, 57)
+            for y in range(0, 380, 54)
             for x in range(0, 600, 83)
         ]
     )
 
 
-def photographs(count: int) -> np.ndarray:
-    """Pieces of two photographs, uint8 `(count, 24, 32, 3)`."""
+def photographs(count: int = COUNT) -> np.ndarray:
+    """Pieces of two photographs, uint8 `(count, HEIGHT, WIDTH, 3)`."""
     return _photographs()[:count].copy()
 
 
-def everything(count: int) -> dict[str, Any]:
+def everything(count: int = COUNT) -> dict[str, Any]:
     """Photographs with labels, boxes and masks."""
     rng = np.random.default_rng(0)
-    height, width = SIZE
     corners = rng.uniform(0, 0.5, (count, 3, 2))
     sides = rng.uniform(0.2, 0.5, (count, 3, 2))
     boxes = np.concatenate([corners, corners + sides], -1)
@@ -48,10 +47,10 @@ def everything(count: int) -> dict[str, Any]:
         "images": photographs(count),
         "labels": np.arange(count) % 5,
         "bounding_boxes": {
-            "boxes": (boxes * [width, height, width, height]).astype("float32"),
+            "boxes": (boxes * [WIDTH, HEIGHT, WIDTH, HEIGHT]).astype("float32"),
             "labels": labels,
         },
-        "segmentation_masks": rng.integers(0, 9, (count, height, width)),
+        "segmentation_masks": rng.integers(0, 9, (count, HEIGHT, WIDTH)),
     }
 
 
@@ -74,7 +73,7 @@ def check_augmentation(make: Callable[..., Any], folder: Path) -> None:
         make: builds the layer; takes `seed`, `data_format` and `dtype`.
         folder: where files may be written.
     """
-    batch = everything(8)
+    batch = everything()
     images = batch["images"]
     output = as_numpy(make(seed=3)(batch, training=True))
     again = as_numpy(make(seed=3)(batch, training=True))
@@ -84,8 +83,7 @@ def check_augmentation(make: Callable[..., Any], folder: Path) -> None:
     _check_kept(make, batch)
     _check_channels_first(make, batch, output)
     _check_compiled(make, batch, output)
-    _check_saved(make(seed=3), images, folder)
-    _check_batch_of_one(make)
+    _check_saved(make(seed=3), images[:8], folder)
 
 
 def _check_kept(make: Callable[..., Any], batch: dict[str, Any]) -> None:
@@ -149,7 +147,7 @@ def _check_compiled(
     layer = make(seed=3)
     if not hasattr(layer, "transform"):
         return
-    layer.build((None, *SIZE, 3))
+    layer.build((None, HEIGHT, WIDTH, 3))
     tensors = tree.map_structure(ops.convert_to_tensor, batch)
     found = as_numpy(compiled(layer)(tensors))
     for a, b in zip(tree.flatten(found), tree.flatten(output), strict=True):
@@ -173,8 +171,3 @@ def _check_saved(layer: Any, images: np.ndarray, folder: Path) -> None:
     model.save(folder / "layer.keras")
     loaded = keras.models.load_model(folder / "layer.keras")
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), at_rest)
-
-
-def _check_batch_of_one(make: Callable[..., Any]) -> None:
-    output = as_numpy(make(seed=3)(everything(1), training=True))
-    assert output["images"].shape[0] == 1

@@ -43,6 +43,17 @@ def test_holds_what_every_augmentation_holds(name, tmp_path):
     check_augmentation(MAKERS[name], tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    # The others have the code of RandAugment.
+    [n for n in RANDOM if n not in ("RandAugment bilinear", "TrivialAugment")],
+)
+def test_takes_a_batch_of_one(name):
+    output = as_numpy(MAKERS[name](seed=3)(everything(1), training=True))
+    assert output["images"].shape[0] == 1
+
+
 @pytest.mark.parametrize(
     "name", [name for name in RANDOM if name != "RandomResizedCrop"]
 )
@@ -53,7 +64,7 @@ def test_does_nothing_outside_of_training(name):
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_draws_anew_each_time(name):
-    images = photographs(8)
+    images = photographs()
     layer = MAKERS[name](seed=1)
     first, second = (ops.convert_to_numpy(layer(images)) for _ in range(2))
     assert (first != second).any()
@@ -64,7 +75,7 @@ def test_trains_in_a_model_with_a_partial_batch():
         [
             layers.Pipeline(
                 [
-                    layers.RandAugment(),
+                    layers.RandAugment(num_ops=1),
                     layers.RandomResizedCrop(16, 16),
                     layers.Normalize(),
                 ],

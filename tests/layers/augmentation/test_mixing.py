@@ -121,6 +121,7 @@ def test_partners_are_a_permutation():
     np.testing.assert_array_equal(found, np.arange(50))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_sample", [True, False])
 def test_switches_between_cut_mix_mix_up_and_nothing(per_sample):
     layer = CutMixOrMixUp(
@@ -191,6 +192,7 @@ def test_labels_out_of_range_count_for_no_class():
     )
 
 
+@pytest.mark.slow
 def test_says_what_is_wrong_with_labels():
     images = flat_images(2, 4, 4)
     with pytest.raises(ValueError, match="num_classes"):

@@ -8,10 +8,15 @@ from scipy import stats
 
 from keras_multi.layers import RandAugment, TrivialAugment
 from keras_multi.layers.augmentation import deal, operations, warp
-from tests.layers.augmentation.case import photographs
+from tests.layers.augmentation.case import (
+    COUNT,
+    HEIGHT,
+    WIDTH,
+    photographs,
+)
 
 NAMES = operations.NAMES
-PER_OPERATION = 3
+PER_OPERATION = COUNT // len(NAMES)
 # By operation, one for each image that undergoes it.
 AMOUNTS = {
     "posterize": (0, 3, 6),
@@ -63,11 +68,10 @@ def pillow(image, name, amount, interpolation):
 
 def run_each(interpolation):
     """All operations on `PER_OPERATION` images each, in a mixed order."""
-    count = len(NAMES) * PER_OPERATION
-    images = photographs(count)
+    images = photographs()
     images[0] = 77  # of one level, for auto contrast and equalize
-    order = np.random.default_rng(0).permutation(count).astype("int32")
-    ids = np.arange(count, dtype="int32") // PER_OPERATION
+    order = np.random.default_rng(0).permutation(COUNT).astype("int32")
+    ids = np.arange(COUNT, dtype="int32") // PER_OPERATION
     amounts = [
         AMOUNTS.get(NAMES[j], (0,) * PER_OPERATION)[k]
         for j in range(len(NAMES))
@@ -105,12 +109,15 @@ def test_each_operation_equals_pillow(interpolation):
 
 @pytest.mark.parametrize("value", [0, 77, 255])
 def test_one_level_stays(value):
-    images = ops.convert_to_tensor(np.full((14, 8, 8, 3), value, "uint8"))
-    ids = ops.convert_to_tensor(np.arange(14, dtype="int32"))
+    images = ops.convert_to_tensor(
+        np.full((COUNT, HEIGHT, WIDTH, 3), value, "uint8")
+    )
+    order = ops.arange(COUNT, dtype="int32")
+    ids = order // PER_OPERATION
     found = operations.run(
-        images,
-        deal.Deal(ids, ids),
-        operations.Chosen(ids, ops.zeros((14,))),
+        ops.convert_to_tensor(images),
+        deal.Deal(order, ids),
+        operations.Chosen(ids, ops.zeros((COUNT,))),
         "nearest",
         0,
         ops.convert_to_tensor(True),
@@ -119,12 +126,12 @@ def test_one_level_stays(value):
 
 
 def test_magnitude_0_changes_nothing_but_the_histogram_operations():
-    images = photographs(42)
+    images = photographs()
     layer = RandAugment(num_ops=1, magnitude=0, seed=2)
     found = ops.convert_to_numpy(layer(images))
     changed = (found != images).any(axis=(1, 2, 3))
     # Two of fourteen: auto contrast and equalize.
-    assert changed.sum() <= 2 * 42 // 14
+    assert changed.sum() <= 2 * PER_OPERATION
 
 
 def test_fills_with_the_level_asked_for():
@@ -174,7 +181,7 @@ def test_operations_are_uniform_by_chi_square():
 
 
 def test_images_of_a_batch_undergo_different_operations():
-    images = np.repeat(photographs(1), 28, axis=0)
+    images = np.repeat(photographs(1), COUNT, axis=0)
     found = ops.convert_to_numpy(RandAugment(seed=1)(images))
     assert len({image.tobytes() for image in found}) > 20
 
@@ -196,7 +203,7 @@ def test_trivial_augment_has_31_strengths():
 
 
 def test_operations_happen_with_the_probability():
-    images = photographs(64)
+    images = photographs()
     never = RandAugment(probability=0.0, seed=1)(images)
     np.testing.assert_array_equal(ops.convert_to_numpy(never), images)
 
@@ -212,7 +219,7 @@ def test_reads_an_option_string():
 
 
 def test_floats_and_bytes_give_the_same():
-    images = photographs(14)
+    images = photographs()
     expected = ops.convert_to_numpy(RandAugment(seed=1)(images)) / 255
     layer = RandAugment(value_range=(0, 1), seed=1)
     found = layer((images / 255).astype("float32"))
@@ -220,7 +227,7 @@ def test_floats_and_bytes_give_the_same():
 
 
 def test_nan_becomes_the_lowest_value():
-    images = np.full((14, 8, 8, 3), np.nan, "float32")
+    images = np.full((COUNT, HEIGHT, WIDTH, 3), np.nan, "float32")
     layer = RandAugment(value_range=(0, 1), magnitude=0, seed=1)
     assert (ops.convert_to_numpy(layer(images)) == 0).all()
 

@@ -46,6 +46,7 @@ def test_equals_the_equation(models):
     assert texts != generator.generate(PROMPTS, 12)
 
 
+@pytest.mark.slow
 def test_without_a_weight_it_is_greedy_and_stops(models):
     _, generator = models
     greedy = generator.generate(PROMPTS, 12)

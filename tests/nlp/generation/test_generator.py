@@ -120,6 +120,7 @@ def test_stop_ids_end_each_row_by_itself(generator):
     assert stopped.tolist() == [expected[0]] * 4
 
 
+@pytest.mark.slow
 def test_gives_the_type_that_it_gets(writer):
     text = writer.generate("ABC", 5, seed=0)
     assert text.startswith("ABC")
@@ -131,6 +132,7 @@ def test_gives_the_type_that_it_gets(writer):
     assert writer.tokenizer.decode(array[0]) == text
 
 
+@pytest.mark.slow
 def test_streams_what_it_returns(writer):
     pieces = {0: "", 1: ""}
 
@@ -148,6 +150,7 @@ def test_streams_what_it_returns(writer):
     assert whole == [[5, 6, *ids]]
 
 
+@pytest.mark.slow
 def test_stop_strings_end_a_text_and_are_left_out(writer):
     free = writer.generate("ABC", 30, "random", seed=1)
     stop = free[10:13]
@@ -183,6 +186,7 @@ def test_a_prompt_of_another_length_is_not_compiled_anew(
         assert len(calls) == first
 
 
+@pytest.mark.slow
 def test_a_model_generates_with_the_weights_it_has(models):
     model = GPT2(VOCABULARY, 1, 2, 8, max_length=32)
     before = model.generate([[1, 2]], max_new_tokens=8)
@@ -201,6 +205,7 @@ def test_low_precision_runs():
     assert len(model.generate(PROMPTS, max_new_tokens=5)[0]) == 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prompts", "options", "message"),
     [
@@ -281,6 +286,7 @@ def test_scores_equal_transformers(models, generator):
         )
 
 
+@pytest.mark.slow
 def test_scores_texts_from_their_first_token(writer):
     (score,) = writer.score("AB")
     (same,) = writer.score([[VOCABULARY - 1, *writer.tokenizer.encode("AB")]])

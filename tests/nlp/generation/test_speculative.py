@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_multi import backend
 from keras_multi.errors import UsageError
 from nlp import GPT2, Generator
 from nlp.generation import Random, Speculative
@@ -40,6 +41,7 @@ def test_greedy_text_is_that_of_the_model(models, monkeypatch):
     assert [int(state.round) for state in states] == [5, 5]
 
 
+@pytest.mark.slow
 def test_stops_and_streams(models):
     large, small = models
     expected = large.generate([[1, 2, 3]], 20)[0]
@@ -56,6 +58,7 @@ def test_stops_and_streams(models):
     assert text == [1, 2, 3, *ids]
 
 
+@pytest.mark.slow
 def test_draws_depend_on_the_seed(models):
     large, small = models
     sampler = Speculative(small, 3, Random())
@@ -73,12 +76,13 @@ def test_the_distribution_is_that_of_the_model():
     q = np.array([[0.1, 0.6, 0.2, 0.1], [0.0, 0.0, 0.0, 0.0]], "float32")
     grid = ((np.arange(count) + 0.5) / count).astype("float32")
     first = np.zeros(4)
+    compiled = backend.inference(decide)
     for token in range(4):
         for accept in grid:
             draws = np.array([accept, 0.5], "float32")
             accepted, _ = (
                 int(x)
-                for x in decide(
+                for x in compiled(
                     *map(ops.convert_to_tensor, (p, q)),
                     ops.convert_to_tensor([token], "int32"),
                     ops.convert_to_tensor(draws),

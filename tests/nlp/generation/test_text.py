@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -5,6 +6,8 @@ from nlp import Tokenizer
 from nlp.generation.prompts import Row
 from nlp.generation.text import TextStream
 from nlp.tokenizer import END_OF_TEXT
+
+pytestmark = pytest.mark.slow
 
 TOKENIZER = Tokenizer.from_files(
     {**{c: i for i, c in enumerate("abcÃ©")}, END_OF_TEXT: 5}, []

@@ -1,0 +1,140 @@
+"""What the classifier workload shares: network, images, and contenders."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from benchmarks.cost import model_cost
+from benchmarks.results import Cost
+from benchmarks.workload import Contender, Setting, Steps, Workload
+from keras_multi import backend
+from vision.backbones import ResNet
+from vision.classifier import Classifier
+
+SIDE = 64
+NATIVE_PRECISIONS = ("float32", "mixed_bfloat16")
+
+# From images and rows per batch to logits.
+Predict = Callable[[np.ndarray, int], np.ndarray]
+# Name of a layer to its arrays, as Keras keeps them.
+Weights = dict[str, list[np.ndarray]]
+
+
+class Network:
+    """A residual network for large images, with random weights.
+
+    Args:
+        depths: number of blocks of each stage.
+        widths: number of channels of each stage.
+        num_classes: number of classes.
+    """
+
+    def __init__(
+        self, depths: tuple[int, ...], widths: tuple[int, ...], num_classes: int
+    ) -> None:
+        self.depths, self.widths = depths, widths
+        self.num_classes = num_classes
+
+    def build(self, precision: str) -> Classifier:
+        """Makes it in Keras, with weights from a fixed seed."""
+        backbone = ResNet(
+            self.depths, self.widths, large_images=True, dtype=precision
+        )
+        model = Classifier(backbone, self.num_classes)
+        rng = np.random.default_rng(0)
+        for layer in [*backbone.layers, model.head]:
+            layer.set_weights([_draw(rng, w) for w in layer.weights])
+        return model
+
+    def weights(self) -> Weights:
+        """The weights of each layer."""
+        model = self.build("float32")
+        return {
+            layer.name: layer.get_weights()
+            for layer in [*model.backbone.layers, model.head]
+            if layer.weights
+        }
+
+
+def _draw(rng: np.random.Generator, weight: Any) -> np.ndarray:
+    if weight.ndim > 1:
+        fan_in = np.prod(weight.shape[:-1])
+        return rng.normal(0, (2 / fan_in) ** 0.5, weight.shape)
+    if weight.name in ("gamma", "moving_variance"):
+        return rng.uniform(0.5, 1.5, weight.shape)
+    return rng.normal(0, 0.1, weight.shape)
+
+
+class Prediction(Contender):
+    """A function of images, over consecutive batches."""
+
+    def __init__(
+        self, predict: Predict, images: np.ndarray, batch_size: int
+    ) -> None:
+        self.predict, self.images = predict, images
+        self.batch_size = batch_size
+        self.steps = Steps(batch_size, len(images) // batch_size)
+
+    def output(self) -> np.ndarray:
+        """Logits of the first batch."""
+        return self.predict(self.images[self.steps.take(1)], self.batch_size)
+
+    def run(self, steps: int) -> None:
+        """Predicts the next batches."""
+        self.predict(self.images[self.steps.take(steps)], self.batch_size)
+
+
+class ClassifierPrediction(Workload):
+    """Predictions for images of 64x64 pixels.
+
+    Args:
+        network: what predicts.
+        batch_sizes: the batch sizes that are measured.
+    """
+
+    unit = "images"
+
+    def __init__(self, network: Network, batch_sizes: tuple[int, ...]) -> None:
+        self.network, self.batch_sizes = network, batch_sizes
+
+    def steps(self, batch_size: int) -> int:
+        """Fewer for large batches."""
+        return max(16 // batch_size, 2)
+
+    def cost(self, batch_size: int) -> Cost | None:
+        """Counts a step on the backend in use."""
+        images = np.zeros((batch_size, SIDE, SIDE, 3), np.float32)
+        return model_cost(self.network.build("float32"), images, None, False)
+
+    def _images(self, setting: Setting) -> np.ndarray:
+        rows = 2 * setting.batch_size * self.steps(setting.batch_size)
+        rng = np.random.default_rng(1)
+        return rng.uniform(0, 255, (rows, SIDE, SIDE, 3)).astype("float32")
+
+    def build(self, setting: Setting) -> Contender:
+        """`Model.predict` of the project's classifier."""
+        model: keras.Model = self.network.build(setting.precision)
+        model.compile(jit_compile=setting.mode in ("xla", "compile"))
+
+        def predict(images: np.ndarray, batch_size: int) -> np.ndarray:
+            logits: np.ndarray = model.predict(
+                images, batch_size=batch_size, verbose=0
+            )
+            return logits
+
+        return Prediction(predict, self._images(setting), setting.batch_size)
+
+    def native(self, setting: Setting) -> Contender | None:
+        """The network written by hand for this backend."""
+        if setting.precision not in NATIVE_PRECISIONS:
+            return None
+        module = importlib.import_module(
+            f"benchmarks.workloads.native.{backend.name()}"
+        )
+        predict: Predict = module.resnet(
+            self.network.weights(), self.network.depths, setting
+        )
+        return Prediction(predict, self._images(setting), setting.batch_size)

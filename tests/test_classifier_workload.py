@@ -1,0 +1,40 @@
+"""The contenders of the classifier workload do the same work."""
+
+import numpy as np
+
+from benchmarks import workload
+from benchmarks.classifier import ClassifierPrediction, Network
+from benchmarks.worker import relative_error
+from benchmarks.workload import Setting
+from keras_multi import backend
+
+SMALL = Network((1, 1), (4, 6), num_classes=5)
+
+
+def test_the_classifier_agrees_with_the_native_one():
+    work = ClassifierPrediction(SMALL, batch_sizes=(3,))
+    for precision, tolerance in (("float32", 1e-4), ("mixed_bfloat16", 5e-2)):
+        setting = Setting(3, precision, backend.modes()[0])
+        ours, native = work.build(setting), work.native(setting)
+        output = ours.output()
+        assert output.shape == (3, 5)
+        assert np.ptp(output) > 0.1
+        assert relative_error(native.output(), output) < tolerance
+        ours.run(2)
+        native.run(2)
+    assert work.native(Setting(3, "mixed_float16", backend.modes()[0])) is None
+
+
+def test_a_step_is_counted():
+    work = ClassifierPrediction(SMALL, batch_sizes=(2,))
+    # Each convolution: two operations for each place, tap and pair of
+    # channels; then the head.
+    places = {"stem": 32**2, "stage1": 16**2, "stage2": 8**2}
+    products = (
+        places["stem"] * 49 * 3 * 4
+        + places["stage1"] * 2 * 9 * 4 * 4
+        + places["stage2"] * (9 * 4 * 6 + 9 * 6 * 6 + 4 * 6)
+        + 6 * 5
+    )
+    assert work.cost(2).operations == 2 * 2 * products
+    assert workload.load("classifier_predict").batch_sizes == (1, 16)
