@@ -44,8 +44,7 @@ def read(path: Path, changes: Mapping[str, Any]) -> Llama:
         if changes:
             raise UsageError(f"cannot make the model: {error}") from error
         raise DataError(f"{path} is damaged: {error}") from error
-    config = model.get_config()
-    if shapes(config) != shapes(arguments):
+    if shapes({k: getattr(model, k) for k in arguments}) != shapes(arguments):
         raise UsageError(
             f"the weights of {path} do not fit a model with {dict(changes)}"
         )

@@ -1,4 +1,8 @@
+import contextlib
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import nlp
 from keras_multi.errors import DataError, UsageError
@@ -67,6 +71,23 @@ def test_says_what_is_wrong_with_a_file(changes, message, expected, tmp_path):
     path = write(tmp_path / "x.gguf", expected, **changes)
     with pytest.raises(DataError, match=message):
         nlp.load(path)
+
+
+@pytest.mark.slow
+def test_a_damaged_file_is_always_told(expected, tmp_path):
+    path = write(tmp_path / "x.gguf", expected)
+    good = path.read_bytes()
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.integers(0, 3000), st.binary(min_size=1, max_size=8))
+    def check(position, patch):
+        path.write_bytes(
+            good[:position] + patch + good[position + len(patch) :]
+        )
+        with contextlib.suppress(DataError):
+            nlp.load(path)
+
+    check()
 
 
 def test_refuses_a_head_of_its_own(tmp_path):
