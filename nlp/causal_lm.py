@@ -5,6 +5,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
+from keras import ops
 
 from keras_multi.errors import UsageError
 
@@ -29,6 +30,10 @@ class CausalLM(keras.Model):
     @abstractmethod
     def decoder(self) -> "tuple[Decoder, Weights]":
         """Gives the model as generation wants it, with the weights of now."""
+
+    def compute_output_shape(self, token_ids_shape: Any, *_: Any) -> Any:
+        """Gives `(batch, tokens, vocabulary_size)`."""
+        return (*token_ids_shape, self.vocabulary_size)
 
     @classmethod
     def from_preset(cls, preset: str | os.PathLike[str], **kwargs: Any) -> Self:
@@ -87,3 +92,26 @@ class CausalLM(keras.Model):
         from nlp.generation import Generator
 
         return Generator(self).score(texts)
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raises a ValueError unless all numbers are positive."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(
+                f"`{name}` must be a positive integer. Received: {name}={size}"
+            )
+
+
+def tied_logits(x: Any, embeddings: Any) -> Any:
+    """Gives the products of the stream with the embedding of each token.
+
+    Args:
+        x: `(batch, tokens, dim)`.
+        embeddings: `(vocabulary, dim)`.
+
+    Returns:
+        Float32 `(batch, tokens, vocabulary)`.
+    """
+    table = ops.cast(embeddings, x.dtype)
+    return ops.cast(ops.matmul(x, ops.transpose(table)), "float32")

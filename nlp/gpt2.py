@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_multi.layers import Embedding, TransformerBlock, gelu_tanh
-from nlp.causal_lm import CausalLM
+from nlp.causal_lm import CausalLM, check_sizes, tied_logits
 
 if TYPE_CHECKING:
     from nlp.generation.decoder import Decoder, Weights
@@ -74,19 +74,13 @@ class GPT2(CausalLM):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        sizes = {
-            "vocabulary_size": vocabulary_size,
-            "num_layers": num_layers,
-            "num_heads": num_heads,
-            "hidden_dim": hidden_dim,
-            "max_length": max_length,
-        }
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. "
-                    f"Received: {name}={size}"
-                )
+        check_sizes(
+            vocabulary_size=vocabulary_size,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            hidden_dim=hidden_dim,
+            max_length=max_length,
+        )
         if hidden_dim % num_heads:
             raise ValueError(
                 "`num_heads` must divide `hidden_dim`. Received: "
@@ -165,13 +159,7 @@ class GPT2(CausalLM):
         x = self.dropout(x, training=training)
         for block in self.blocks:
             x = block(x, padding_mask, training=training)
-        x = self.norm(x)
-        table = ops.cast(self.tokens.embeddings, x.dtype)  # (V, D)
-        return ops.cast(ops.matmul(x, ops.transpose(table)), "float32")
-
-    def compute_output_shape(self, token_ids_shape: Any, *_: Any) -> Any:
-        """Gives `(batch, tokens, vocabulary_size)`."""
-        return (*token_ids_shape, self.vocabulary_size)
+        return tied_logits(self.norm(x), self.tokens.embeddings)
 
     def save_to_preset(self, folder: str | os.PathLike[str]) -> None:
         """Writes weights, configuration and tokenizer into a folder.

@@ -145,7 +145,14 @@ class SelfAttention(keras.layers.Layer):
         key = self._split_heads(qkv[..., first:second])
         value = self._split_heads(qkv[..., second:])
         if self.rotary_base is not None:
-            query, key = self._turn(query, position), self._turn(key, position)
+            positions = ops.arange(query.shape[1], dtype="int32")  # (T,)
+            if position is not None:
+                positions = positions + position
+            cosines, sines = rotation(
+                positions, query.shape[-1], self.rotary_base
+            )
+            angles = cosines[:, None], sines[:, None]  # (T, 1, D / H / 2)
+            query, key = rotate(query, angles), rotate(key, angles)
         mask = None
         if padding_mask is not None:
             mask = ops.cast(padding_mask, "bool")[:, None, None, :]
@@ -182,15 +189,6 @@ class SelfAttention(keras.layers.Layer):
         _, tokens, dim = x.shape
         head_dim = self._ends[0] // self.num_heads
         return ops.reshape(x, (-1, tokens, dim // head_dim, head_dim))
-
-    def _turn(self, x: Any, position: Any) -> Any:
-        """Turns queries or keys by their positions."""
-        _, tokens, _, head_dim = x.shape
-        positions = ops.arange(tokens, dtype="int32")
-        if position is not None:
-            positions = positions + position
-        cosines, sines = rotation(positions, head_dim, self.rotary_base)
-        return rotate(x, (cosines[:, None], sines[:, None]))  # (T, 1, D / H)
 
     def _share(self, x: Any) -> Any:
         """Gives each head the keys or values of its group."""

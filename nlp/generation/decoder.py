@@ -7,6 +7,7 @@ tokens more of a sequence whose keys and values are in a cache.
 """
 
 import functools
+from collections.abc import Hashable
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
@@ -20,7 +21,7 @@ Caches = tuple[tuple[Any, Any], ...]
 Weights = Any  # of a model; among them `tokens`, the table `(V, D)`
 
 
-class Decoder(Protocol):
+class Decoder(Hashable, Protocol):
     """Computes some tokens of sequences whose earlier ones are in a cache.
 
     Decoders that compute the same are equal, and have the same hash: programs
@@ -83,6 +84,14 @@ def linear_of(layer: Any, dtype: str) -> Linear:
     """Copies a dense layer, in the layout for generation."""
     weight = kernels().constant(ops.transpose(ops.cast(layer.kernel, dtype)))
     return Linear(weight, copied(layer.bias, dtype) if layer.use_bias else None)
+
+
+def empty_caches(blocks: int, shape: tuple[int, ...], dtype: Any) -> Caches:
+    """Makes keys and values of each block, all zero."""
+    return tuple(
+        (ops.zeros(shape, dtype), ops.zeros(shape, dtype))
+        for _ in range(blocks)
+    )
 
 
 def tied_logits(hidden: Any, table: Any) -> Any:

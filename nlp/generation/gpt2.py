@@ -11,6 +11,7 @@ from nlp.generation.decoder import (
     Linear,
     attend,
     copied,
+    empty_caches,
     kernels,
     linear_of,
     tied_logits,
@@ -89,10 +90,7 @@ class GPT2Decoder:
         """Makes caches; see `Decoder`."""
         dim, dtype = weights.tokens.shape[1], weights.tokens.dtype
         shape = (batch, self.num_heads, slots, dim // self.num_heads)
-        return tuple(
-            (ops.zeros(shape, dtype), ops.zeros(shape, dtype))
-            for _ in weights.blocks
-        )
+        return empty_caches(len(weights.blocks), shape, dtype)
 
     def __call__(
         self,

@@ -11,6 +11,7 @@ from nlp.generation.decoder import (
     Linear,
     attend,
     copied,
+    empty_caches,
     kernels,
     linear_of,
     tied_logits,
@@ -83,10 +84,7 @@ class LlamaDecoder:
         dim, dtype = weights.tokens.shape[1], weights.tokens.dtype
         head_dim = dim // self.num_heads
         shape = (batch, self.num_key_value_heads, slots, head_dim)
-        return tuple(
-            (ops.zeros(shape, dtype), ops.zeros(shape, dtype))
-            for _ in weights.blocks
-        )
+        return empty_caches(len(weights.blocks), shape, dtype)
 
     def __call__(
         self,

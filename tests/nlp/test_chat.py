@@ -5,6 +5,8 @@ from nlp import Tokenizer
 from nlp.chat import prompt
 from tests.nlp.llama_case import END, TEMPLATE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tokenizer():

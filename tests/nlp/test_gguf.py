@@ -9,6 +9,8 @@ from keras_multi.errors import DataError, UsageError
 from nlp import GPT2
 from tests.nlp.llama_case import END, START, VOCABULARY, reference, write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def expected():
@@ -73,7 +75,6 @@ def test_says_what_is_wrong_with_a_file(changes, message, expected, tmp_path):
         nlp.load(path)
 
 
-@pytest.mark.slow
 def test_a_damaged_file_is_always_told(expected, tmp_path):
     path = write(tmp_path / "x.gguf", expected)
     good = path.read_bytes()

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_multi import backend
 from nlp import Generator, Llama
-from tests.nlp.gpt2_case import theirs
+from tests.nlp.gpt2_case import theirs, with_padding
 from tests.nlp.llama_case import VOCABULARY, reference, write
 
 RNG = np.random.default_rng(0)
@@ -32,14 +32,7 @@ def test_logits_equal_transformers(models):
 
 def test_padding_on_either_side_equals_transformers(models):
     expected, model = models
-    lengths = np.array([[11], [4], [7]])
-    for mask in (np.arange(11) < lengths, np.arange(10, -1, -1) < lengths):
-        logits = theirs(
-            expected,
-            IDS,
-            attention_mask=mask.astype("int64"),
-            position_ids=np.maximum(mask.cumsum(1) - 1, 0),
-        )
+    for mask, logits in with_padding(expected, IDS):
         close(ops.convert_to_numpy(model(IDS, mask))[mask], logits[mask])
 
 
@@ -114,6 +107,7 @@ def test_low_precision_comes_close(models, tmp_path):
     close(logits, theirs(expected, IDS), 0.05)
 
 
+@pytest.mark.slow
 def test_starts_as_told_and_is_configured():
     backend.seed(0)
     model = Llama(50, 2, 4, 64, 96, num_key_value_heads=2, max_length=8)

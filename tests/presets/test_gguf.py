@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from keras_multi.errors import DataError
 from keras_multi.presets.gguf import GGUF, field
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 VALUES = RNG.standard_normal((6, 64)).astype("float32")
 KINDS = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0")
