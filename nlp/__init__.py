@@ -1,4 +1,4 @@
-"""Causal language models: GPT-2, its tokenizer and generation."""
+"""Causal language models: GPT-2 and Llama, tokenizer and generation."""
 
 import importlib
 from typing import Any
@@ -6,10 +6,12 @@ from typing import Any
 _HOMES = {
     "GPT2": "nlp.gpt2",
     "Generator": "nlp.generation",
+    "Llama": "nlp.llama",
     "Tokenizer": "nlp.tokenizer",
+    "load": "nlp.weights",
 }
 
-__all__ = ["GPT2", "Generator", "Tokenizer"]
+__all__ = ["GPT2", "Generator", "Llama", "Tokenizer", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,8 @@ Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 Model = Annotated[
     str,
     typer.Option(
-        help="Preset (gpt2_base_en), hf://ORGANISATION/NAME, or a folder."
+        help="Preset (gpt2_base_en, smollm2_135m_instruct), "
+        "hf://ORGANISATION/NAME, a folder, or a GGUF file."
     ),
 ]
 Precision = Annotated[
@@ -85,11 +86,14 @@ def generate(
     seed: Annotated[
         int | None, typer.Option(help="The same seed gives the same text.")
     ] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Answer instead of continuing.")
+    ] = False,
     precision: Precision = "float32",
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:
-    """Continue texts; a single one is shown while it grows."""
+    """Continue texts, or answer; a single one is shown while it grows."""
     texts = _texts(prompts, file)
     chosen = {
         "temperature": temperature,
@@ -110,20 +114,29 @@ def generate(
         "repetition_penalty": repetition_penalty,
         "no_repeat_ngram": no_repeat_ngram,
     }
+    asked = texts
+    if chat:
+        from nlp.chat import prompt
+
+        asked = [prompt(text, generator.tokenizer) for text in texts]
+    if len(texts) == 1 and sampler != "beam" and not as_json:
+        sys.stdout.write("" if chat else texts[0])
+        generator.generate(asked, callback=_show, **options)
+        sys.stdout.write("\n")
+        return
+    results = generator.generate(asked, **options)
+    if chat:
+        pairs = zip(asked, results, strict=True)
+        results = [text.removeprefix(start) for start, text in pairs]
     if as_json:
-        results = generator.generate(texts, **options)
         rows = [
             {"prompt": text, "text": result}
             for text, result in zip(texts, results, strict=True)
         ]
         _print_json({"model": model, "results": rows})
-    elif len(texts) == 1 and sampler != "beam":
-        sys.stdout.write(texts[0])
-        generator.generate(texts, callback=_show, **options)
-        sys.stdout.write("\n")
-    else:
-        for result in generator.generate(texts, **options):
-            typer.echo(result)
+        return
+    for result in results:
+        typer.echo(result)
 
 
 @app.command()
@@ -240,9 +253,9 @@ def _load(model: str, precision: str, backend_name: str | None) -> Any:
             f"unknown precision {precision!r}; choose one of "
             f"{', '.join(backend.PRECISIONS)}"
         )
-    from nlp import GPT2, Generator
+    from nlp import Generator, load
 
-    return Generator(GPT2.from_preset(model, dtype=precision))
+    return Generator(load(model, dtype=precision))
 
 
 def _show_metrics(result: dict[str, Any], as_json: bool) -> None:

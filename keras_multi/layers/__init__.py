@@ -29,10 +29,15 @@ from keras_multi.layers.mixture_of_experts import (  # noqa: E402
     MultiGateMixtureOfExperts,
 )
 from keras_multi.layers.mlp import MLP  # noqa: E402
+from keras_multi.layers.rotary_embedding import (  # noqa: E402
+    rotate,
+    rotation,
+)
 from keras_multi.layers.self_attention import SelfAttention  # noqa: E402
 from keras_multi.layers.sparse_embedding import (  # noqa: E402
     SparseEmbedding,
 )
+from keras_multi.layers.swiglu import SwiGLU  # noqa: E402
 from keras_multi.layers.transformer_block import (  # noqa: E402
     TransformerBlock,
 )
@@ -60,8 +65,11 @@ __all__ = [
     "RandomResizedCrop",
     "SelfAttention",
     "SparseEmbedding",
+    "SwiGLU",
     "TransformerBlock",
     "TrivialAugment",
     "UncertaintyWeights",
     "gelu_tanh",
+    "rotate",
+    "rotation",
 ]

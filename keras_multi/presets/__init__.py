@@ -1,5 +1,6 @@
 """Pretrained weights as other libraries keep them."""
 
+from keras_multi.presets.gguf import GGUF
 from keras_multi.presets.torch_file import read_torch_file
 
-__all__ = ["read_torch_file"]
+__all__ = ["GGUF", "read_torch_file"]

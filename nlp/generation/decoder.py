@@ -1,121 +1,39 @@
-"""GPT-2 as a pure function of its weights, for generation.
+"""What generation asks of a model: a pure function of its weights.
 
-The layers of the model serve for training: each call of one costs time on
-PyTorch, and their matrices lie as training wants them. Here the weights are
-plain tensors, cast and laid out once, and a call computes some tokens more of
-a sequence whose keys and values are in a cache.
+The layers of a model serve for training: each call of one costs time on
+PyTorch, and their matrices lie as training wants them. A decoder has the
+weights as plain tensors, cast and laid out once, and a call computes some
+tokens more of a sequence whose keys and values are in a cache.
 """
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Hashable
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from keras import ops
 
 from keras_multi import backend
-from keras_multi.layers import gelu_tanh
-from nlp.gpt2 import GPT2
 
 HIDDEN = -1e30  # a score whose share in a softmax is zero
 
 Caches = tuple[tuple[Any, Any], ...]
+Weights = Any  # of a model; among them `tokens`, the table `(V, D)`
 
 
-@functools.cache
-def kernels() -> ModuleType:
-    """The functions of the backend; looking for it costs time."""
-    return backend.framework()
-
-
-class Norm(NamedTuple):
-    """Scale and shift of a normalization, `(D,)` each."""
-
-    gamma: Any
-    beta: Any
-
-
-class Linear(NamedTuple):
-    """A matrix `(out, in)` and a bias `(out,)`."""
-
-    weight: Any
-    bias: Any
-
-
-class Block(NamedTuple):
-    """The weights of a block."""
-
-    attention_norm: Norm
-    qkv: Linear
-    output: Linear
-    mlp_norm: Norm
-    expand: Linear
-    contract: Linear
-
-
-class Weights(NamedTuple):
-    """The weights of a model, in its compute dtype."""
-
-    tokens: Any  # (V, D)
-    positions: Any  # (max_length, D)
-    blocks: tuple[Block, ...]
-    norm: Norm
-
-
-def weights_of(model: GPT2) -> Weights:
-    """Copies the weights of a model, in the layout for generation."""
-    model.build()
-    dtype = model.compute_dtype
-    constant = kernels().constant
-
-    def copied(variable: Any) -> Any:
-        return constant(ops.cast(variable, dtype))
-
-    def linear(layer: Any) -> Linear:
-        weight = constant(ops.transpose(ops.cast(layer.kernel, dtype)))
-        return Linear(weight, copied(layer.bias))
-
-    def norm(layer: Any) -> Norm:
-        return Norm(copied(layer.gamma), copied(layer.beta))
-
-    return Weights(
-        copied(model.tokens.embeddings),
-        copied(model.positions.embeddings),
-        tuple(
-            Block(
-                norm(block.attention_norm),
-                linear(block.attention.qkv),
-                linear(block.attention.output_dense),
-                norm(block.mlp_norm),
-                linear(block.expand),
-                linear(block.contract),
-            )
-            for block in model.blocks
-        ),
-        norm(model.norm),
-    )
-
-
-@dataclass(frozen=True)
-class Decoder:
+class Decoder(Hashable, Protocol):
     """Computes some tokens of sequences whose earlier ones are in a cache.
 
-    Attributes:
-        num_heads: attention heads per block.
-        epsilon: added to the variance by the normalizations.
+    Decoders that compute the same are equal, and have the same hash: programs
+    are compiled once for all of them.
     """
 
-    num_heads: int
-    epsilon: float
-
     def empty(self, weights: Weights, batch: int, slots: int) -> Caches:
-        """Makes caches for so many sequences and tokens."""
-        dim, dtype = weights.tokens.shape[1], weights.tokens.dtype
-        shape = (batch, self.num_heads, slots, dim // self.num_heads)
-        return tuple(
-            (ops.zeros(shape, dtype), ops.zeros(shape, dtype))
-            for _ in weights.blocks
-        )
+        """Makes caches for so many sequences and tokens.
+
+        Returns:
+            Keys and values of each block, `(batch, heads, slots, head_dim)`.
+        """
 
     def __call__(
         self,
@@ -132,56 +50,87 @@ class Decoder:
             weights: of the model.
             token_ids: int32 `(B, T)`.
             positions: int32 `(B, T)`, the place of each in its sequence.
-            caches: keys and values of each block, `(B, H, S, D / H)`.
+            caches: of S slots.
             slot: int scalar, where in the caches the first token goes.
             mask: bool `(B, 1, T, S)`, the slots that each token sees.
 
         Returns:
             The normalised stream `(B, T, D)`, and the new caches.
         """
-        x = ops.take(weights.tokens, token_ids, axis=0)
-        x = x + ops.take(weights.positions, positions, axis=0)  # (B, T, D)
-        updated = []
-        for block, cache in zip(weights.blocks, caches, strict=True):
-            x, cache = self._block(block, x, cache, slot, mask)
-            updated.append(cache)
-        return self._normalize(weights.norm, x), tuple(updated)
 
     def logits(self, weights: Weights, hidden: Any) -> Any:
         """Turns the stream `(B, T, D)` into float32 logits `(B, T, V)`."""
-        linear = kernels().linear
-        return ops.cast(linear(hidden, weights.tokens), "float32")
 
-    def _block(
-        self,
-        block: Block,
-        x: Any,
-        cache: tuple[Any, Any],
-        slot: Any,
-        mask: Any,
-    ) -> tuple[Any, tuple[Any, Any]]:
-        linear = kernels().linear
-        write = kernels().write
-        batch, tokens, dim = x.shape
-        heads, head_dim = self.num_heads, dim // self.num_heads
 
-        qkv = linear(self._normalize(block.attention_norm, x), *block.qkv)
-        qkv = ops.reshape(qkv, (batch, tokens, 3, heads, head_dim))
-        qkv = ops.transpose(qkv, (2, 0, 3, 1, 4))  # (3, B, H, T, D / H)
-        keys = write(cache[0], qkv[1], (0, 0, slot, 0))  # (B, H, S, D / H)
-        values = write(cache[1], qkv[2], (0, 0, slot, 0))
+class Linear(NamedTuple):
+    """A matrix `(out, in)` and a bias `(out,)`, if there is one."""
 
-        scores = ops.matmul(qkv[0], ops.transpose(keys, (0, 1, 3, 2)))
-        scores = ops.cast(scores, "float32") * head_dim**-0.5  # (B, H, T, S)
-        shares = ops.softmax(ops.where(mask, scores, HIDDEN), axis=-1)
-        attended = ops.matmul(ops.cast(shares, x.dtype), values)
-        attended = ops.transpose(attended, (0, 2, 1, 3))  # (B, T, H, D / H)
-        attended = ops.reshape(attended, (batch, tokens, dim))
+    weight: Any
+    bias: Any
 
-        x = x + linear(attended, *block.output)
-        hidden = linear(self._normalize(block.mlp_norm, x), *block.expand)
-        x = x + linear(gelu_tanh(hidden), *block.contract)
-        return x, (keys, values)
 
-    def _normalize(self, norm: Norm, x: Any) -> Any:
-        return ops.layer_normalization(x, *norm, epsilon=self.epsilon)
+@functools.cache
+def kernels() -> ModuleType:
+    """The functions of the backend; looking for it costs time."""
+    return backend.framework()
+
+
+def copied(variable: Any, dtype: str) -> Any:
+    """Gives the value that a variable has now."""
+    return kernels().constant(ops.cast(variable, dtype))
+
+
+def linear_of(layer: Any, dtype: str) -> Linear:
+    """Copies a dense layer, in the layout for generation."""
+    weight = kernels().constant(ops.transpose(ops.cast(layer.kernel, dtype)))
+    return Linear(weight, copied(layer.bias, dtype) if layer.use_bias else None)
+
+
+def empty_caches(blocks: int, shape: tuple[int, ...], dtype: Any) -> Caches:
+    """Makes keys and values of each block, all zero."""
+    return tuple(
+        (ops.zeros(shape, dtype), ops.zeros(shape, dtype))
+        for _ in range(blocks)
+    )
+
+
+def tied_logits(hidden: Any, table: Any) -> Any:
+    """Gives the products of the stream with the embedding of each token.
+
+    Args:
+        hidden: `(B, T, D)`.
+        table: `(V, D)`.
+
+    Returns:
+        Float32 `(B, T, V)`.
+    """
+    return ops.cast(kernels().linear(hidden, table), "float32")
+
+
+def attend(queries: Any, keys: Any, values: Any, mask: Any) -> Any:
+    """Computes the attention of some tokens to all slots.
+
+    Args:
+        queries: `(B, H, T, head_dim)`.
+        keys: `(B, G, S, head_dim)`; each serves `H / G` heads.
+        values: `(B, G, S, head_dim)`.
+        mask: bool `(B, 1, T, S)`, the slots that each token sees.
+
+    Returns:
+        The heads side by side, `(B, T, H * head_dim)`.
+    """
+    batch, heads, tokens, head_dim = queries.shape
+    groups, slots = keys.shape[1:3]
+    each = heads // groups
+    together = (batch, groups, each * tokens, -1)
+    scores = ops.matmul(
+        ops.reshape(queries, together), ops.transpose(keys, (0, 1, 3, 2))
+    )
+    scores = ops.cast(scores, "float32") * head_dim**-0.5
+    scores = ops.reshape(scores, (batch, groups, each, tokens, slots))
+    shares = ops.softmax(ops.where(mask[:, None], scores, HIDDEN), axis=-1)
+    shares = ops.cast(ops.reshape(shares, together), values.dtype)
+    attended = ops.matmul(shares, values)  # (B, G, each * T, head_dim)
+    attended = ops.reshape(attended, queries.shape)
+    attended = ops.transpose(attended, (0, 2, 1, 3))  # (B, T, H, head_dim)
+    return ops.reshape(attended, (batch, tokens, heads * head_dim))

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from keras_multi.errors import UsageError
+from nlp.causal_lm import CausalLM
 from nlp.generation.beam import Beam, BeamLoop
 from nlp.generation.contrastive import Contrastive, ContrastiveLoop
-from nlp.generation.decoder import Decoder, Weights, weights_of
+from nlp.generation.decoder import Weights
 from nlp.generation.loop import TokenLoop
 from nlp.generation.named import Sampler, find
 from nlp.generation.prompts import Prompts, Row
@@ -17,7 +18,6 @@ from nlp.generation.rules import Rules
 from nlp.generation.run import Loop, run
 from nlp.generation.score import Score, score
 from nlp.generation.speculative import Speculative, SpeculativeLoop
-from nlp.gpt2 import GPT2
 
 TOKENS_BETWEEN_STOPS = 8  # how often texts are searched for stop strings
 
@@ -37,18 +37,18 @@ class Generator:
             Training it later does not change this generator.
 
     Example:
+        >>> from nlp import GPT2
         >>> model = GPT2(50, num_layers=1, num_heads=2, hidden_dim=8)
         >>> text = Generator(model).generate([[3, 1, 4]], max_new_tokens=2)
         >>> len(text[0])
         5
     """
 
-    def __init__(self, model: GPT2) -> None:
+    def __init__(self, model: CausalLM) -> None:
         self.tokenizer = model.tokenizer
         self.max_length = model.max_length
         self.vocabulary_size = model.vocabulary_size
-        self.decoder = Decoder(model.num_heads, model.epsilon)
-        self.weights = weights_of(model)
+        self.decoder, self.weights = model.decoder()
 
     def generate(
         self,
@@ -161,7 +161,10 @@ class Generator:
                 f"both at most {self.max_length + 1}. Received: {lengths}"
             )
         self._check_ids(rows)
-        return [score(self.decoder, self.weights, ids) for ids in rows]
+        return [
+            score(self.decoder, self.weights, ids, self.max_length)
+            for ids in rows
+        ]
 
     def _loop(
         self, sampler: Sampler, rules: Rules

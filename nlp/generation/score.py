@@ -38,16 +38,19 @@ class Score:
         return math.exp(-self.log_probability / len(self.token_ids))
 
 
-def score(decoder: Decoder, weights: Weights, ids: Sequence[int]) -> Score:
+def score(
+    decoder: Decoder, weights: Weights, ids: Sequence[int], max_length: int
+) -> Score:
     """Scores all tokens but the first.
 
     Args:
         decoder: of the model.
         weights: of the model.
-        ids: at least two.
+        ids: at least two, and at most one more than `max_length`.
+        max_length: number of tokens that the model can look at.
     """
     # Padding on the right is seen by no token before it.
-    width = min(bucket(len(ids)), weights.positions.shape[0] + 1)
+    width = min(bucket(len(ids)), max_length + 1)
     padded = np.zeros((1, width), "int32")
     padded[0, : len(ids)] = ids
     values = _compiled(decoder)(weights, ops.convert_to_tensor(padded))

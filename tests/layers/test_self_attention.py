@@ -21,7 +21,12 @@ def filled(**options):
 def test_holds_what_every_layer_holds(tmp_path):
     check_layer(
         lambda **kwargs: SelfAttention(
-            2, causal=True, use_bias=False, **kwargs
+            4,
+            causal=True,
+            use_bias=False,
+            num_key_value_heads=2,
+            rotary_base=100.0,
+            **kwargs,
         ),
         [X],
         output_shape=X.shape,
@@ -57,6 +62,40 @@ def test_equals_keras_multi_head_attention(causal, mask):
     )
 
 
+def test_shares_keys_and_turns_as_llama_does():
+    import torch
+    from transformers import LlamaConfig
+    from transformers.models.llama import modeling_llama
+
+    config = LlamaConfig(
+        hidden_size=8,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        rope_parameters={"rope_type": "default", "rope_theta": 50.0},
+        attn_implementation="eager",
+    )
+    theirs = modeling_llama.LlamaAttention(config, 0)
+    angles = modeling_llama.LlamaRotaryEmbedding(config)(
+        torch.zeros(()), torch.arange(6)[None]
+    )
+    layer = SelfAttention(
+        4, causal=True, use_bias=False, num_key_value_heads=2, rotary_base=50.0
+    )
+    layer.build(X.shape)
+    kernel, out = (RNG.normal(0, 0.5, w.shape) for w in layer.weights)
+    layer.set_weights([kernel, out])
+    parts = np.split(kernel, (8, 12), axis=1)
+    maps = (theirs.q_proj, theirs.k_proj, theirs.v_proj, theirs.o_proj)
+    with torch.no_grad():
+        for linear, matrix in zip(maps, (*parts, out), strict=True):
+            linear.weight.copy_(torch.tensor(matrix.T))
+        hidden = torch.full((6, 6), -1e9).triu(1)[None, None]
+        expected, _ = theirs(torch.tensor(X), angles, hidden)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(layer(X)), expected.numpy(), rtol=1e-4, atol=1e-5
+    )
+
+
 def test_equals_softmax_of_products_written_out():
     layer = filled(causal=True)
     kernel, bias, out, out_bias = (w.astype("f8") for w in layer.get_weights())
@@ -83,11 +122,18 @@ def test_padding_changes_nothing_for_the_other_tokens():
     np.testing.assert_allclose(ours, again, atol=1e-6)
 
 
-@pytest.mark.parametrize("mask", [None, KEPT[:, ::-1]])
-def test_cache_gives_what_the_whole_sequence_gives(mask):
-    layer = filled(causal=True)
+@pytest.mark.parametrize(
+    ("mask", "options"),
+    [
+        (None, {}),
+        (KEPT[:, ::-1], {"num_key_value_heads": 1, "rotary_base": 9.0}),
+    ],
+)
+def test_cache_gives_what_the_whole_sequence_gives(mask, options):
+    layer = filled(causal=True, **options)
     whole = ops.convert_to_numpy(layer(X, mask))
-    cache = (ops.zeros((4, 7, 2, 4)), ops.zeros((4, 7, 2, 4)))
+    shape = (4, 7, layer.num_key_value_heads, 4)
+    cache = (ops.zeros(shape), ops.zeros(shape))
     slots = mask
     if mask is not None:  # The seventh slot stays empty.
         slots = np.concatenate([mask, np.zeros((4, 1), bool)], axis=1)
@@ -108,6 +154,9 @@ def test_says_what_is_wrong():
         SelfAttention(0)
     with pytest.raises(ValueError, match="must divide"):
         SelfAttention(3)(X)
+    for shared in (0, 3):
+        with pytest.raises(ValueError, match=f"num_key_value_heads={shared}"):
+            SelfAttention(4, num_key_value_heads=shared)
     cache = (ops.zeros((4, 6, 2, 4)), ops.zeros((4, 6, 2, 4)))
     with pytest.raises(ValueError, match="causal layer"):
         SelfAttention(2)(X, cache=cache, position=0)

@@ -1,5 +1,6 @@
 """A tiny GPT-2 of the `transformers` library, and ours with its weights."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,20 @@ def theirs(model: Any, token_ids: np.ndarray, **inputs: Any) -> np.ndarray:
     with torch.no_grad():
         output = model(torch.tensor(token_ids.astype("int64")), **tensors)
     return output.logits.numpy()
+
+
+def with_padding(
+    model: Any, token_ids: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Masks of three rows padded on either side, and the logits with them."""
+    lengths = np.array([[11], [4], [7]])
+    for mask in (np.arange(11) < lengths, np.arange(10, -1, -1) < lengths):
+        yield (
+            mask,
+            theirs(
+                model,
+                token_ids,
+                attention_mask=mask.astype("int64"),
+                position_ids=np.maximum(mask.cumsum(1) - 1, 0),
+            ),
+        )

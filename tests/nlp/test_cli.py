@@ -11,6 +11,7 @@ from nlp.cli import app
 from nlp.generation import Beam, Random
 from nlp.generation.named import with_settings
 from nlp.tokenizer import END_OF_TEXT
+from tests.nlp.llama_case import reference, write
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +61,18 @@ def test_shows_and_returns_the_same_text(folder, tmp_path):
     (tmp_path / "prompts").write_text(lines)
     again = run("generate", "--file", str(tmp_path / "prompts"), *options)
     assert again.splitlines() == several
+
+
+def test_answers_where_the_model_has_a_template(folder, tmp_path):
+    path = write(tmp_path / "x.gguf", reference(num_hidden_layers=1))
+    options = ("--model", str(path), "--max-new-tokens", "8", "--chat")
+    answer = run("generate", "AB", *options)
+    output = json.loads(run("generate", "AB", *options, "--json"))
+    (result,) = output["results"]
+    assert result == {"prompt": "AB", "text": answer.removesuffix("\n")}
+    assert "AB" not in run("generate", *options, stdin="AB\nAB\n")
+    with pytest.raises(UsageError, match="no template of a conversation"):
+        run("generate", "A", "--model", folder, "--chat")
 
 
 def test_settings_change_a_sampler():

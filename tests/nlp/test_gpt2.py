@@ -6,7 +6,7 @@ from keras import ops
 from keras_multi import backend
 from nlp import GPT2, Generator
 from nlp.folder import named_variables
-from tests.nlp.gpt2_case import VOCABULARY, reference, theirs
+from tests.nlp.gpt2_case import VOCABULARY, reference, theirs, with_padding
 
 RNG = np.random.default_rng(0)
 IDS = RNG.integers(0, VOCABULARY, (3, 11)).astype("int32")
@@ -37,14 +37,7 @@ def test_logits_equal_transformers(tmp_path):
 def test_padding_on_either_side_equals_transformers(tmp_path):
     expected = reference(tmp_path)
     model = GPT2.from_preset(tmp_path)
-    lengths = np.array([[11], [4], [7]])
-    for mask in (np.arange(11) < lengths, np.arange(10, -1, -1) < lengths):
-        logits = theirs(
-            expected,
-            IDS,
-            attention_mask=mask.astype("int64"),
-            position_ids=np.maximum(mask.cumsum(1) - 1, 0),
-        )
+    for mask, logits in with_padding(expected, IDS):
         close(ops.convert_to_numpy(model(IDS, mask))[mask], logits[mask])
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -69,6 +70,25 @@ def test_equals_tiktoken(text, gpt2, tiktoken_gpt2):
     ids = gpt2.encode(text)
     assert ids == tiktoken_gpt2.encode(text, allowed_special="all")
     assert gpt2.decode(ids) == text
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "a  1 22\n 3", "٣x10²"])
+def test_digits_stand_alone_if_asked_for(text, tiktoken_gpt2):
+    files = GPT2_VOCABULARY.files(default_cache_dir(), progress=False)
+    digits = Tokenizer.from_files(
+        json.loads(files["encoder.json"]),
+        parse_merges(files["vocab.bpe"].decode("utf-8")),
+        split_digits=True,
+    )
+    expected = []
+    for part in re.split(f"({re.escape(END_OF_TEXT)})", text):
+        pieces = [part]
+        if part != END_OF_TEXT:
+            pieces = re.findall(r"[0-9½²٣]|[^0-9½²٣]+", part)
+        for piece in pieces:
+            expected += tiktoken_gpt2.encode(piece, allowed_special="all")
+    assert digits.encode(text) == expected
+    assert digits.decode(expected) == text
 
 
 def test_equals_tiktoken_on_any_text(gpt2, tiktoken_gpt2):

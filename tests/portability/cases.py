@@ -48,6 +48,13 @@ LAYERS: dict[str, tuple[Callable[[], keras.layers.Layer], list[Any]]] = {
         lambda: layers.MultiGateMixtureOfExperts(2, 3, [8, 4]),
         [X],
     ),
+    "self_attention_rotary": (
+        lambda: layers.SelfAttention(
+            4, causal=True, num_key_value_heads=2, rotary_base=50.0
+        ),
+        [FEATURES, KEPT],
+    ),
+    "swiglu": (lambda: layers.SwiGLU(6), [FEATURES]),
     "transformer_block": (
         lambda: layers.TransformerBlock(2, causal=True),
         [FEATURES, KEPT],

@@ -7,7 +7,7 @@ from keras_multi import backend
 from keras_multi.errors import UsageError
 from nlp import GPT2, Generator, Tokenizer
 from nlp.generation import Beam, Random
-from nlp.generation.decoder import Decoder
+from nlp.generation.gpt2 import GPT2Decoder
 from nlp.generation.prompts import bucket
 from nlp.tokenizer import END_OF_TEXT
 from tests.nlp.gpt2_case import VOCABULARY, reference
@@ -167,13 +167,13 @@ def test_a_prompt_of_another_length_is_not_compiled_anew(
     generator, monkeypatch
 ):
     calls = []
-    block = Decoder._block
+    block = GPT2Decoder._block
 
     def counted(self, *arguments):
         calls.append(1)
         return block(self, *arguments)
 
-    monkeypatch.setattr(Decoder, "_block", counted)
+    monkeypatch.setattr(GPT2Decoder, "_block", counted)
     sampler = Random(0.123)  # no other test has compiled it
     generator.generate([[1, 2, 3]], 8, sampler)
     first = len(calls)

@@ -1,0 +1,142 @@
+"""GPT-2 as a pure function of its weights; see `Decoder`."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keras import ops
+
+from keras_multi.layers import gelu_tanh
+from nlp.generation.decoder import (
+    Caches,
+    Linear,
+    attend,
+    copied,
+    empty_caches,
+    kernels,
+    linear_of,
+    tied_logits,
+)
+
+if TYPE_CHECKING:
+    from nlp.gpt2 import GPT2
+
+
+class Norm(NamedTuple):
+    """Scale and shift of a normalization, `(D,)` each."""
+
+    gamma: Any
+    beta: Any
+
+
+class Block(NamedTuple):
+    """The weights of a block."""
+
+    attention_norm: Norm
+    qkv: Linear
+    output: Linear
+    mlp_norm: Norm
+    expand: Linear
+    contract: Linear
+
+
+class GPT2Weights(NamedTuple):
+    """The weights of a model, in its compute dtype."""
+
+    tokens: Any  # (V, D)
+    positions: Any  # (max_length, D)
+    blocks: tuple[Block, ...]
+    norm: Norm
+
+
+def weights_of(model: "GPT2") -> GPT2Weights:
+    """Copies the weights of a model, in the layout for generation."""
+    model.build()
+    dtype = model.compute_dtype
+
+    def norm(layer: Any) -> Norm:
+        return Norm(copied(layer.gamma, dtype), copied(layer.beta, dtype))
+
+    return GPT2Weights(
+        copied(model.tokens.embeddings, dtype),
+        copied(model.positions.embeddings, dtype),
+        tuple(
+            Block(
+                norm(block.attention_norm),
+                linear_of(block.attention.qkv, dtype),
+                linear_of(block.attention.output_dense, dtype),
+                norm(block.mlp_norm),
+                linear_of(block.expand, dtype),
+                linear_of(block.contract, dtype),
+            )
+            for block in model.blocks
+        ),
+        norm(model.norm),
+    )
+
+
+@dataclass(frozen=True)
+class GPT2Decoder:
+    """The decoder of GPT-2.
+
+    Attributes:
+        num_heads: attention heads per block.
+        epsilon: added to the variance by the normalizations.
+    """
+
+    num_heads: int
+    epsilon: float
+
+    def empty(self, weights: GPT2Weights, batch: int, slots: int) -> Caches:
+        """Makes caches; see `Decoder`."""
+        dim, dtype = weights.tokens.shape[1], weights.tokens.dtype
+        shape = (batch, self.num_heads, slots, dim // self.num_heads)
+        return empty_caches(len(weights.blocks), shape, dtype)
+
+    def __call__(
+        self,
+        weights: GPT2Weights,
+        token_ids: Any,
+        positions: Any,
+        caches: Caches,
+        slot: Any,
+        mask: Any,
+    ) -> tuple[Any, Caches]:
+        """Computes tokens; see `Decoder`."""
+        x = ops.take(weights.tokens, token_ids, axis=0)
+        x = x + ops.take(weights.positions, positions, axis=0)  # (B, T, D)
+        updated = []
+        for block, cache in zip(weights.blocks, caches, strict=True):
+            x, cache = self._block(block, x, cache, slot, mask)
+            updated.append(cache)
+        return self._normalize(weights.norm, x), tuple(updated)
+
+    def logits(self, weights: GPT2Weights, hidden: Any) -> Any:
+        """Turns the stream into logits; see `Decoder`."""
+        return tied_logits(hidden, weights.tokens)
+
+    def _block(
+        self,
+        block: Block,
+        x: Any,
+        cache: tuple[Any, Any],
+        slot: Any,
+        mask: Any,
+    ) -> tuple[Any, tuple[Any, Any]]:
+        linear = kernels().linear
+        write = kernels().write
+        batch, tokens, dim = x.shape
+        heads, head_dim = self.num_heads, dim // self.num_heads
+
+        qkv = linear(self._normalize(block.attention_norm, x), *block.qkv)
+        qkv = ops.reshape(qkv, (batch, tokens, 3, heads, head_dim))
+        qkv = ops.transpose(qkv, (2, 0, 3, 1, 4))  # (3, B, H, T, D / H)
+        keys = write(cache[0], qkv[1], (0, 0, slot, 0))  # (B, H, S, D / H)
+        values = write(cache[1], qkv[2], (0, 0, slot, 0))
+
+        x = x + linear(attend(qkv[0], keys, values, mask), *block.output)
+        hidden = linear(self._normalize(block.mlp_norm, x), *block.expand)
+        x = x + linear(gelu_tanh(hidden), *block.contract)
+        return x, (keys, values)
+
+    def _normalize(self, norm: Norm, x: Any) -> Any:
+        return ops.layer_normalization(x, *norm, epsilon=self.epsilon)
