@@ -118,9 +118,16 @@ def generate(
         ]
         _print_json({"model": model, "results": rows})
     elif len(texts) == 1 and sampler != "beam":
-        sys.stdout.write(texts[0])
-        generator.generate(texts, callback=_show, **options)
-        sys.stdout.write("\n")
+        # The prompt waits for the first token: it may be refused.
+        waiting = [texts[0]]
+
+        def show(row: int, piece: str) -> None:
+            sys.stdout.write("".join(waiting) + piece)
+            sys.stdout.flush()
+            waiting.clear()
+
+        generator.generate(texts, callback=show, **options)
+        sys.stdout.write("".join(waiting) + "\n")
     else:
         for result in generator.generate(texts, **options):
             typer.echo(result)
@@ -250,11 +257,6 @@ def _show_metrics(result: dict[str, Any], as_json: bool) -> None:
     show_metrics(result, as_json)
     if "sample" in result and not as_json:
         typer.echo(result["sample"])
-
-
-def _show(row: int, piece: str) -> None:
-    sys.stdout.write(piece)
-    sys.stdout.flush()
 
 
 def _print_json(result: dict[str, Any]) -> None:
