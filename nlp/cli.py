@@ -120,9 +120,16 @@ def generate(
 
         asked = [prompt(text, generator.tokenizer) for text in texts]
     if len(texts) == 1 and sampler != "beam" and not as_json:
-        sys.stdout.write("" if chat else texts[0])
-        generator.generate(asked, callback=_show, **options)
-        sys.stdout.write("\n")
+        # The prompt waits for the first token: it may be refused.
+        waiting = [] if chat else [texts[0]]
+
+        def show(row: int, piece: str) -> None:
+            sys.stdout.write("".join(waiting) + piece)
+            sys.stdout.flush()
+            waiting.clear()
+
+        generator.generate(asked, callback=show, **options)
+        sys.stdout.write("".join(waiting) + "\n")
         return
     results = generator.generate(asked, **options)
     if chat:
@@ -263,11 +270,6 @@ def _show_metrics(result: dict[str, Any], as_json: bool) -> None:
     show_metrics(result, as_json)
     if "sample" in result and not as_json:
         typer.echo(result["sample"])
-
-
-def _show(row: int, piece: str) -> None:
-    sys.stdout.write(piece)
-    sys.stdout.flush()
 
 
 def _print_json(result: dict[str, Any]) -> None:

@@ -112,3 +112,10 @@ def test_says_what_is_wrong(arguments, message, folder, monkeypatch):
         arguments = [*arguments, "--model", folder]
     with pytest.raises(UsageError, match=message):
         run(*arguments)
+
+
+def test_prints_no_prompt_that_is_refused(folder):
+    options = ["--model", folder, "--max-new-tokens", "64"]
+    result = CliRunner().invoke(app, ["generate", "A", *options])
+    assert isinstance(result.exception, UsageError)
+    assert result.stdout == ""
