@@ -3,7 +3,8 @@
 `python tests/run.py jax torch tensorflow`. One process can run Keras on one
 backend only, so each gets a process of its own. What does not depend on the
 backend runs once, and what measures time alone. Tests marked as slow run on
-PyTorch, where nothing is compiled; with `--all` they run on each backend.
+PyTorch, where nothing is compiled; with `--all` they run on each backend, and
+so do those that start many processes.
 """
 
 import os
@@ -67,22 +68,23 @@ def main(arguments: list[str]) -> int:
     thorough = "torch" if "torch" in backends else backends[0]
     alone = ignoring(*ALONE, LIMITS)
     own = ignoring(*(path for paths in ACROSS.values() for path in paths))
-    # In parts, so that the cores are busy to the end.
-    parts = {
-        "recommenders": ["tests/recsys"],
-        "tests": ["--ignore=tests/recsys"],
-    }
-    quick = {
-        b: [] if everything or b == thorough else ["-m", "not slow"]
-        for b in backends
-    }
+    few = [] if everything else ["-m", "not slow"]
+    marked = {b: [] if b == thorough else few for b in backends}
+
+    def on_each(name: str, *paths: str) -> list[tuple[str, list[str], str]]:
+        return [
+            (f"{name} on {b}", [*paths, *marked[b], *alone, *own], b)
+            for b in backends
+        ]
+
+    # In parts, the longest first, so that the cores are busy to the end.
     jobs = [
-        (f"{name} on {b}", [*part, *quick[b], *alone, *own], b)
-        for name, part in parts.items()
-        for b in backends
-    ]
-    jobs += [
-        (name, [*paths, *alone], backends[0]) for name, paths in ACROSS.items()
+        *on_each("tests", "--ignore=tests/recsys"),
+        *(
+            (name, [*paths, *few, *alone], backends[0])
+            for name, paths in ACROSS.items()
+        ),
+        *on_each("recommenders", "tests/recsys"),
     ]
     workers = min(len(jobs), threads())
     # More threads than cores would make each of the processes slower.

@@ -169,6 +169,7 @@ def test_threads_are_confined_before_keras_starts():
     assert "Received: 0" in child.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="no processor affinity"
 )

@@ -55,7 +55,6 @@ def test_models_agree_on_every_backend(user_file, tmp_path):
         assert measured["cost"]["bytes"] > 0
 
 
-@pytest.mark.slow
 def test_a_model_that_differs_is_wrong(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
@@ -84,7 +83,6 @@ def test_a_model_that_differs_is_wrong(tmp_path):
     assert "1.0e-02" in status["torch"][1]
 
 
-@pytest.mark.slow
 def test_faults_are_rows_and_the_rest_is_whole(user_file, tmp_path):
     result = bench(
         *models(user_file, "hangs", "aborts", "allocates", "two_inputs"),
@@ -105,7 +103,6 @@ def test_faults_are_rows_and_the_rest_is_whole(user_file, tmp_path):
     assert "SIGABRT" in report
 
 
-@pytest.mark.slow
 def test_the_same_command_goes_on_after_an_interruption(user_file, tmp_path):
     command = [
         *models(user_file, "two_inputs", "cnn"), "--backend", "jax",
@@ -158,7 +155,6 @@ def test_dry_run_shows_cells_and_runs_nothing(user_file, tmp_path):
     assert not (tmp_path / "results.json").exists()
 
 
-@pytest.mark.slow
 def test_cells_run_on_the_cores_asked_for(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(

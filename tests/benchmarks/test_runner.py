@@ -149,7 +149,6 @@ def test_a_child_that_grows_is_killed(tmp_path):
         child.answer(60)
 
 
-@pytest.mark.slow
 def test_killing_a_child_leaves_a_row_and_the_rest(tmp_path):
     parent = subprocess.Popen(
         [

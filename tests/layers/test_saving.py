@@ -5,7 +5,6 @@ import sys
 
 import keras
 import numpy as np
-import pytest
 
 from keras_multi import layers, losses
 
@@ -69,7 +68,6 @@ def load_elsewhere(folder, package):
     return dict(line.split() for line in child.stdout.splitlines())
 
 
-@pytest.mark.slow
 def test_layers_load_with_their_package(tmp_path):
     assert set(LAYERS) == set(layers.__all__)
     for name, (make, inputs) in LAYERS.items():
@@ -78,7 +76,6 @@ def test_layers_load_with_their_package(tmp_path):
     assert set(load_elsewhere(tmp_path, "layers")) == set(LAYERS)
 
 
-@pytest.mark.slow
 def test_losses_load_with_their_package(tmp_path):
     for loss in LOSSES:
         model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4)])

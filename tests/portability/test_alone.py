@@ -55,7 +55,6 @@ def alone(request, tmp_path):
     return request.param, python
 
 
-@pytest.mark.slow
 def test_imports_trains_and_measures(alone, tmp_path):
     name, python = alone
     code = "import keras_multi; print(*keras_multi.backend.available())"

@@ -12,8 +12,6 @@ import pytest
 import keras_multi
 from keras_multi.errors import UsageError
 
-pytestmark = pytest.mark.slow
-
 MODELS = Path(__file__).parents[1] / "benchmarks" / "user_models.py"
 
 SHARED = """
@@ -102,7 +100,15 @@ def write(folder, code):
     return f"{path}:build"
 
 
-@pytest.mark.parametrize("name", ["cnn", "text", "vit", "two_inputs"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("cnn", marks=pytest.mark.slow),
+        pytest.param("text", marks=pytest.mark.slow),
+        "vit",
+        "two_inputs",
+    ],
+)
 def test_portable_models(tmp_path, name):
     path = shutil.copy(MODELS, tmp_path / "models.py")
     jit = ["--jit"] if name == "two_inputs" else ["--no-jit"]

@@ -6,14 +6,12 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 
 from keras_multi import backend
 from recsys.recommend import recommend
 from tests.recsys.two_stage_case import make
 
 
-@pytest.mark.slow
 def test_other_backends_recommend_the_same(tmp_path):
     """Ten items of three users, scores within 1e-4."""
     code = (

@@ -108,6 +108,7 @@ def test_features_rank_new_items_and_ids_cannot(tmp_path):
     assert again["test"] == pytest.approx(result["test"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_features_rank_for_new_users_and_ids_cannot(tmp_path):
     result = train(recipe("cold-users"), tmp_path / "a")
     recall = result["test"]["recall_at_20"]

@@ -116,6 +116,7 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again_until_removed(tmp_path):
     model, history = run(tmp_path)
     assert history.stopped_early
@@ -128,6 +129,7 @@ def test_a_finished_run_is_not_trained_again_until_removed(tmp_path):
     assert run(tmp_path, make_model(0.1, seed=99))[1] != history
 
 
+@pytest.mark.slow
 def test_a_strange_checkpoint_is_refused(tmp_path):
     run(tmp_path, epochs=1, patience=None)
     with pytest.raises(KerasMultiError, match=r"batch_size.*delete it"):
@@ -153,6 +155,7 @@ def test_a_checkpoint_holds_no_pickle(tmp_path):
     assert state["epochs_done"] == 1
 
 
+@pytest.mark.slow
 def test_bfloat16_weights_survive(tmp_path):
     def make():
         backend.seed(0)

@@ -59,6 +59,7 @@ def test_a_saved_classifier_is_the_same(frozen, tmp_path):
     assert Classifier.from_preset(str(tmp_path)).class_names == NAMES
 
 
+@pytest.mark.slow
 def test_tuning_trains_the_head_and_then_the_backbone(tmp_path):
     model = make_model()
     model.save(tmp_path / "model.keras")

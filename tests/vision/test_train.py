@@ -116,6 +116,7 @@ def test_a_killed_run_goes_on_exactly(data, finished, tmp_path, monkeypatch):
     assert histories[0] == histories[1]
 
 
+@pytest.mark.slow
 def test_fine_tuning_trains_the_head_first(data, tmp_path, monkeypatch):
     wanted = recipe(
         data,
@@ -163,6 +164,7 @@ def test_fine_tuning_trains_the_head_first(data, tmp_path, monkeypatch):
     assert len(history["metrics"]["loss"]) == 2
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_images_apart(data, tmp_path):
     wanted = recipe(
         data,
@@ -334,6 +336,7 @@ def test_an_ablation_trains_each_setting(data, tmp_path, monkeypatch):
     assert "RandAugment" in CliRunner().invoke(app, arguments[:-3]).stdout
 
 
+@pytest.mark.slow
 def test_the_commands(data, finished, tmp_path):
     folder, result = finished
     run = CliRunner().invoke(app, ["evaluate", str(folder), "--json"])

@@ -255,6 +255,7 @@ def test_beams_equal_transformers(models, generator):
             assert text == expected
 
 
+@pytest.mark.slow
 def test_wide_beams_equal_a_search_of_all_texts():
     backend.seed(0)
     model = GPT2(4, 1, 1, 4, max_length=8)

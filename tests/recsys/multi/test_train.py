@@ -52,6 +52,7 @@ def test_a_run_is_saved_and_evaluates_to_the_same_figures(tmp_path):
     assert again["test"] == pytest.approx(result["test"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_figures_equal_numpy(tmp_path):
     result = train(TINY, tmp_path)["test"]
     run = load_run(tmp_path)

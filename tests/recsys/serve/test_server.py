@@ -60,7 +60,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
 def test_killed_and_stopped(folder):
     server = Server(folder)
     before = server.get("/recommend", {"user": 5})
