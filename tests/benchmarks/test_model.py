@@ -34,7 +34,6 @@ def models(file, *functions):
     return [x for f in functions for x in ("--model", f"{file}:{f}")]
 
 
-@pytest.mark.slow
 def test_models_agree_on_every_backend(user_file, tmp_path):
     # `check` tries the others too.
     result = bench(
