@@ -105,7 +105,7 @@ def write(folder, code):
     [
         pytest.param("cnn", marks=pytest.mark.slow),
         pytest.param("text", marks=pytest.mark.slow),
-        "vit",
+        pytest.param("vit", marks=pytest.mark.slow),
         "two_inputs",
     ],
 )
