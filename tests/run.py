@@ -17,12 +17,12 @@ from keras_multi.backend import threads
 
 BACKENDS = ("jax", "torch", "tensorflow")
 # Measures time and memory, so nothing may run beside it.
-ALONE = ("tests/benchmarks/test_worker.py", "tests/test_cli.py")
+ALONE = ("tests/benchmarks/test_worker.py", "tests/test_startup.py")
 # The same, on each backend.
 LIMITS = "tests/test_limits.py"
 # Starts processes on all backends itself.
 ACROSS = {
-    "tests of the harness": ("tests/benchmarks",),
+    "tests of the harness": ("tests/benchmarks", "tests/test_cli.py"),
     "tests across backends": (
         "tests/portability",
         "tests/data",

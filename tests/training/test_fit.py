@@ -91,6 +91,7 @@ run(sys.argv[1], callbacks=[Halt()])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_run_ends_as_one_that_was_not(tmp_path):
     whole, expected = run(tmp_path / "whole")

@@ -35,6 +35,7 @@ def rows():
     return data.random_split(ratings(), (0.8, 0.2), seed=42)
 
 
+@pytest.mark.slow
 def test_a_run_is_saved_and_evaluates_to_the_same_figures(tmp_path):
     result = train(TINY, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {

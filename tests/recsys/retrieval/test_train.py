@@ -34,6 +34,7 @@ def recipe(**changes):
     return RetrievalRecipe.of(**{**TINY, **changes})
 
 
+@pytest.mark.slow
 def test_a_run_is_saved_and_evaluates_to_the_same_figures(tmp_path):
     result = train(recipe(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
