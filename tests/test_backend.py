@@ -118,6 +118,19 @@ def test_gradients_equal_the_closed_form():
         )
 
 
+def test_seeds_as_keras_does_and_imports_nothing():
+    code = (
+        "import sys, keras; from keras_multi import backend;"
+        "backend.seed(7); print('tensorflow' in sys.modules);"
+        "first = keras.ops.convert_to_numpy(keras.random.normal((3,)));"
+        "keras.utils.set_random_seed(7);"
+        "second = keras.ops.convert_to_numpy(keras.random.normal((3,)));"
+        "print((first == second).all())"
+    )
+    wanted = f"{backend.name() == 'tensorflow'}\nTrue\n"
+    assert python(code).stdout == wanted
+
+
 def test_same_seed_same_numbers():
     backend.seed(7)
     first = ops.convert_to_numpy(keras.random.normal((4,)))

@@ -9,6 +9,8 @@ the one in use is imported.
 
 import importlib
 import platform
+import sys
+import types
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -280,6 +282,10 @@ def peak_memory() -> PeakMemory:
 def seed(value: int) -> None:
     """Seeds Python, NumPy and the framework through Keras.
 
+    It does what `keras.utils.set_random_seed` does, but does not import
+    TensorFlow to seed it too where another backend runs without it: that
+    would take seconds and hundreds of megabytes.
+
     Args:
         value: integer in `[0, 2**32)`.
 
@@ -289,8 +295,15 @@ def seed(value: int) -> None:
     if not 0 <= value < 2**32:
         raise UsageError(f"seed must lie in [0, 2**32). Received: {value}")
     import keras
+    from keras.src.utils import rng_utils
 
-    keras.utils.set_random_seed(value)
+    tensorflow = rng_utils.tf
+    if "tensorflow" not in sys.modules and name() != "tensorflow":
+        rng_utils.tf = types.SimpleNamespace(available=False)
+    try:
+        keras.utils.set_random_seed(value)
+    finally:
+        rng_utils.tf = tensorflow
 
 
 def set_matmul_precision(precision: str) -> None:

@@ -45,7 +45,7 @@ class Probe:
         self.path, _ = source.split(reference)
 
     def _make(self) -> subject.Subject:
-        keras.utils.set_random_seed(_SEED)
+        backend.seed(_SEED)
         _, name = source.split(self.reference)
         build = source.find(self.reference)
         return subject.make(build, ROWS, name)
