@@ -266,7 +266,9 @@ def _with_progress(
         )
 
 
-def _tell(run: "Results", output: Path, as_json: bool) -> None:
+def _tell(
+    run: "Results", output: Path, files: tuple[str, ...], as_json: bool
+) -> None:
     from rich.console import Console
 
     from benchmarks import export, table
@@ -280,8 +282,8 @@ def _tell(run: "Results", output: Path, as_json: bool) -> None:
     out.print(table.table(run))
     typer.echo(export.headline(run))
     typer.echo(
-        "wrote results.json, results.csv, results.md and report.html to "
-        f"{output}",
+        f"wrote {', '.join(files)}, results.csv, results.md and report.html "
+        f"to {output}",
         err=True,
     )
 

@@ -163,7 +163,7 @@ def test_a_run_leaves_its_files_and_tells_its_headline(
     monkeypatch.setattr(runner, "run", run)
     plan = planning.make({"workloads": ["dcn_train"]})
     (made,) = cli._with_progress(plan, tmp_path, None)
-    cli._tell(made, tmp_path, False)
+    cli._tell(made, tmp_path, ("results.json",), False)
     assert {path.name for path in tmp_path.iterdir()} == {
         "results.json",
         "results.csv",
