@@ -1,6 +1,6 @@
 """A Keras model in a loop of JAX and optax.
 
-    python docs/native/jax_loop.py
+    python docs/native/jax_loop.py [ratings | text]
 
 Keras gives the model, the loss and the metric. JAX differentiates and
 compiles, optax updates. One tuple of all state goes into and out of a step.
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ratings
+import shared
 
-ratings.require("jax")
+shared.require("jax")
 
 import jax  # noqa: E402
 import keras  # noqa: E402
@@ -51,14 +51,14 @@ def make_step(
     model: keras.Model, optimizer: Any, loss: Any, metric: keras.Metric
 ) -> Callable[..., Any]:
     """Compiles a training step: `(state, x, y) -> (loss, state)`."""
-    ratings.check_built(model)
+    shared.check_built(model)
 
     def compute_loss(weights: Any, others: Any, x: Any, y: Any) -> Any:
         # Keras: the model as a pure function of its variables.
         predicted, others, penalties = model.stateless_call(
             weights, others, x, training=True, return_losses=True
         )
-        ratings.check_targets(y, predicted)
+        shared.check_targets(y, predicted)
         return loss(y, predicted) + sum(penalties), (predicted, others)
 
     # JAX: the gradient of that function, and all of a step as one program,
@@ -66,7 +66,7 @@ def make_step(
     differentiate = jax.value_and_grad(compute_loss, has_aux=True)
 
     def step(state: State, x: Any, y: Any) -> tuple[Any, State]:
-        ratings.check_state(model, metric, state)
+        shared.check_state(model, metric, state)
         (value, (predicted, others)), gradients = differentiate(
             state.trainable, state.non_trainable, x, y
         )
@@ -98,7 +98,7 @@ def train(
 
 def put_back(state: State, model: keras.Model, metric: keras.Metric) -> None:
     """Gives the weights back to the Keras model."""
-    ratings.check_state(model, metric, state)
+    shared.check_state(model, metric, state)
     variables = (*model.trainable_variables, *model.non_trainable_variables)
     values = (*state.trainable, *state.non_trainable)
     for variable, value in zip(variables, values, strict=True):
@@ -120,13 +120,13 @@ def main() -> None:
     """Trains, saves in both formats, and prints the test error."""
     from report import report
 
-    data = ratings.load()
-    model, metric = data.build(), keras.metrics.RootMeanSquaredError()
-    optimizer = optax.adagrad(*ratings.ADAGRAD)
-    step = make_step(model, optimizer, keras.losses.MeanSquaredError(), metric)
+    task = shared.load()
+    model, metric = task.build(), task.make_metric()
+    optimizer = optax.adagrad(*task.adagrad)
+    step = make_step(model, optimizer, task.loss, metric)
     state = start(model, optimizer, metric)
-    batches, seconds = ratings.batches(data), []
-    for epoch in range(ratings.EPOCHS):
+    batches, seconds = shared.batches(task), []
+    for epoch in range(task.epochs):
         batches.start_epoch(epoch)
         state = state._replace(metric=copies(metric.variables))
         began = time.perf_counter()
@@ -140,8 +140,8 @@ def main() -> None:
         put_back(restore(folder / "state", state), model, metric)
         model.save(folder / "model.keras")  # Keras: opens on any backend.
         model = keras.saving.load_model(folder / "model.keras")
-    predicted = model.predict(data.test[0], batch_size=10_000, verbose=0)
-    report(data, predicted, seconds)
+    predicted = model.predict(task.test[0], task.batch_size, verbose=0)
+    report(task, task.finish(predicted), seconds)
 
 
 if __name__ == "__main__":

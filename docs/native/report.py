@@ -3,10 +3,12 @@
 import importlib
 import statistics
 import time
+from typing import Any
 
 import keras
 import numpy as np
 import ratings
+import shared
 
 from benchmarks.dcn import Batches as Rows
 from benchmarks.dcn import Shape
@@ -14,38 +16,36 @@ from benchmarks.workload import Setting
 from keras_multi import backend
 
 
-def report(
-    data: ratings.Ratings, predicted: np.ndarray, seconds: list[float]
-) -> None:
+def report(task: shared.Task, predicted: Any, seconds: list[float]) -> None:
     """Prints the test error and the milliseconds of a step.
 
     Args:
-        data: the ratings.
-        predicted: the trained model's predictions on the test rows.
+        task: what the loop was trained on.
+        predicted: what the trained model serves for the test rows.
         seconds: how long each epoch of the loop took.
     """
-    error = np.sqrt(np.mean((predicted - data.test[1]) ** 2))
-    print(f"test RMSE {error:.4f}")
-    steps = len(ratings.batches(data))
-    for name, times in (
-        ("this loop", seconds),
-        ("Model.fit", fit_seconds(data)),
-        ("hand-written, no Keras, Adam", native_seconds(data)),
-    ):
+    metric = task.make_metric()
+    metric.update_state(task.test[1], predicted)
+    print(f"test {metric.name.replace('_', ' ')} {float(metric.result()):.4f}")
+    steps = len(shared.batches(task))
+    rows = [("this loop", seconds), ("Model.fit", fit_seconds(task))]
+    if isinstance(task.train[0], dict):
+        rows.append(("hand-written, no Keras, Adam", native_seconds(task)))
+    for name, times in rows:
         # The first epoch compiles.
         milliseconds = statistics.median(times[1:]) / steps * 1e3
         print(f"{milliseconds:8.2f} ms a step: {name}")
 
 
-def fit_seconds(data: ratings.Ratings, epochs: int = 4) -> list[float]:
+def fit_seconds(task: shared.Task, epochs: int = 4) -> list[float]:
     """Times epochs of `Model.fit` on the same batches."""
-    model = data.build()
+    model = task.build()
     model.compile(
-        keras.optimizers.Adagrad(*ratings.ADAGRAD),
-        "mean_squared_error",
-        metrics=[keras.metrics.RootMeanSquaredError()],
+        keras.optimizers.Adagrad(*task.adagrad),
+        task.loss,
+        metrics=[task.make_metric()],
     )
-    batches = ratings.batches(data)
+    batches = shared.batches(task)
     seconds = []
     for epoch in range(epochs):
         batches.start_epoch(epoch)
@@ -55,14 +55,14 @@ def fit_seconds(data: ratings.Ratings, epochs: int = 4) -> list[float]:
     return seconds
 
 
-def native_seconds(data: ratings.Ratings, epochs: int = 4) -> list[float]:
+def native_seconds(task: shared.Task, epochs: int = 4) -> list[float]:
     """Times epochs of the same network written without Keras.
 
     It is that of the benchmarks, which trains with Adam.
     """
-    inputs, targets = data.train
+    inputs, targets = task.train
     shape = Shape(
-        tuple(data.build().vocabulary_sizes),
+        tuple(task.build().vocabulary_sizes),
         inputs["dense"].shape[1] if "dense" in inputs else 0,
         ratings.EMBEDDING_DIM,
         ratings.CROSS_LAYERS,
@@ -72,12 +72,12 @@ def native_seconds(data: ratings.Ratings, epochs: int = 4) -> list[float]:
     module = importlib.import_module(
         f"benchmarks.workloads.native.{backend.name()}"
     )
-    setting = Setting(ratings.BATCH_SIZE, "float32", backend.modes()[0])
+    setting = Setting(task.batch_size, "float32", backend.modes()[0])
     model = module.DCN(shape, setting)
     dense = inputs.get("dense", np.zeros((len(targets), 0), "float32"))
     rows = Rows(inputs["categorical"], dense, targets)
-    starts = range(0, len(targets), ratings.BATCH_SIZE)
-    slices = [slice(start, start + ratings.BATCH_SIZE) for start in starts]
+    starts = range(0, len(targets), task.batch_size)
+    slices = [slice(start, start + task.batch_size) for start in starts]
     seconds = []
     for _ in range(epochs):
         began = time.perf_counter()

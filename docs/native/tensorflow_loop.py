@@ -1,6 +1,6 @@
 """A Keras model in a loop of TensorFlow.
 
-    python docs/native/tensorflow_loop.py
+    python docs/native/tensorflow_loop.py [ratings | text]
 
 Keras gives the model, the loss, the metric and the optimizer. TensorFlow
 feeds, differentiates, compiles and serves.
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import ratings
+import shared
 
-ratings.require("tensorflow")
+shared.require("tensorflow")
 
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
@@ -24,7 +24,7 @@ def make_step(
     model: keras.Model, optimizer: Any, loss: Any, metric: keras.Metric
 ) -> Callable[..., Any]:
     """Compiles a training step: `(x, y) -> loss`."""
-    ratings.check_built(model)
+    shared.check_built(model)
     # Keras: the state of the optimizer, made outside of the program.
     optimizer.build(model.trainable_variables)
 
@@ -34,7 +34,7 @@ def make_step(
         # TensorFlow: the tape remembers what Keras computes.
         with tf.GradientTape() as tape:
             predicted = model(x, training=True)
-            ratings.check_targets(y, predicted)
+            shared.check_targets(y, predicted)
             value = loss(y, predicted) + sum(model.losses)
         gradients = tape.gradient(value, model.trainable_variables)
         # Keras: from gradients to new weights.
@@ -74,22 +74,31 @@ def checkpoint(*parts: Any) -> tf.train.Checkpoint:
     )
 
 
-def serve(model: keras.Model, inputs: Any, folder: Path) -> Callable[..., Any]:
+def serve(
+    model: keras.Model, finish: Callable[..., Any], inputs: Any, folder: Path
+) -> Callable[..., Any]:
     """TensorFlow: writes a graph that needs no Keras, and reads it again.
 
     Args:
         model: the trained model.
-        inputs: specifications of its inputs, by name.
+        finish: turns what it gives into what is served.
+        inputs: specifications of its inputs: one, or several by name.
         folder: where to.
+
+    Returns:
+        The signature: it takes the inputs by name, `inputs` if there is one,
+        and gives `predicted`.
     """
     module = tf.Module()
     module.kept = [variable.value for variable in model.variables]
+    named = isinstance(inputs, dict)
 
     @tf.function(autograph=False)
-    def rate(**inputs: Any) -> dict[str, Any]:
-        return {"rating": tf.clip_by_value(model(inputs), 1.0, 5.0)}
+    def predict(**given: Any) -> dict[str, Any]:
+        return {"predicted": finish(model(given if named else given["inputs"]))}
 
-    signature = rate.get_concrete_function(**inputs)
+    specification = inputs if named else {"inputs": inputs}
+    signature = predict.get_concrete_function(**specification)
     tf.saved_model.save(module, str(folder), {"serving_default": signature})
     return tf.saved_model.load(str(folder)).signatures["serving_default"]
 
@@ -98,13 +107,13 @@ def main() -> None:
     """Trains, saves, serves, and prints the test error."""
     from report import report
 
-    data = ratings.load()
-    model, metric = data.build(), keras.metrics.RootMeanSquaredError()
-    optimizer = keras.optimizers.Adagrad(*ratings.ADAGRAD)
-    step = make_step(model, optimizer, keras.losses.MeanSquaredError(), metric)
-    batches, seconds = ratings.batches(data), []
+    task = shared.load()
+    model, metric = task.build(), task.make_metric()
+    optimizer = keras.optimizers.Adagrad(*task.adagrad)
+    step = make_step(model, optimizer, task.loss, metric)
+    batches, seconds = shared.batches(task), []
     fed = feed(batches)
-    for epoch in range(ratings.EPOCHS):
+    for epoch in range(task.epochs):
         batches.start_epoch(epoch)
         metric.reset_state()
         began = time.perf_counter()
@@ -113,12 +122,14 @@ def main() -> None:
         print(f"epoch {epoch + 1}: {float(metric.result()):.4f}")
     with tempfile.TemporaryDirectory() as name:
         path = checkpoint(model, optimizer).save(str(Path(name) / "state"))
-        model = data.build()
+        model = task.build()
         restored = checkpoint(model).restore(path)
         restored.assert_existing_objects_matched().expect_partial()
-        served = serve(model, fed.element_spec[0], Path(name) / "served")
-    predicted = served(**data.test[0])["rating"].numpy()
-    report(data, predicted, seconds)
+        folder = Path(name) / "served"
+        served = serve(model, task.finish, fed.element_spec[0], folder)
+    x = task.test[0]
+    predicted = served(**(x if isinstance(x, dict) else {"inputs": x}))
+    report(task, predicted["predicted"], seconds)
 
 
 if __name__ == "__main__":

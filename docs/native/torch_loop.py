@@ -1,6 +1,6 @@
 """A Keras model in a loop of PyTorch.
 
-    python docs/native/torch_loop.py
+    python docs/native/torch_loop.py [ratings | text]
 
 Keras gives the model, the loss and the metric. On this backend a Keras model
 is a `torch.nn.Module`: PyTorch feeds, differentiates, compiles and updates.
@@ -12,27 +12,27 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import ratings
+import shared
 
-ratings.require("torch")
+shared.require("torch")
 
 import keras  # noqa: E402
 import torch  # noqa: E402
 
 
-class Rater(torch.nn.Module):
-    """A PyTorch module around the Keras model: it cuts ratings to 1 to 5."""
+class Served(torch.nn.Module):
+    """A PyTorch module around the Keras model: it finishes what that gives."""
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, finish: Callable[..., Any]) -> None:
         super().__init__()
         # PyTorch: the weights of the Keras model become parameters of this.
-        ratings.check_built(model)
-        self.model = model
+        shared.check_built(model)
+        self.model, self.finish = model, finish
 
-    def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Predicts ratings, `(batch, 1)`."""
-        predicted: torch.Tensor = self.model(inputs, training=self.training)
-        return predicted if self.training else predicted.clamp(1.0, 5.0)
+    def forward(self, inputs: Any) -> Any:
+        """Gives what the loss wants in training, else what is served."""
+        predicted = self.model(inputs, training=self.training)
+        return predicted if self.training else self.finish(predicted)
 
 
 def make_step(
@@ -43,7 +43,7 @@ def make_step(
     def step(x: Any, y: Any) -> tuple[torch.Tensor, torch.Tensor]:
         optimizer.zero_grad(set_to_none=True)
         predicted = module(x)
-        ratings.check_targets(y, predicted)
+        shared.check_targets(y, predicted)
         # Keras: the loss, and the penalties that its layers have left.
         value = loss(y, predicted) + sum(model.losses)
         # PyTorch: gradients and update.
@@ -96,7 +96,7 @@ def load_state(module: torch.nn.Module, state: dict[str, Any]) -> None:
     other names: order decides.
     """
     own = module.state_dict()
-    ratings.check_same_shapes(own.values(), state.values())
+    shared.check_same_shapes(own.values(), state.values())
     module.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
@@ -104,43 +104,39 @@ def main() -> None:
     """Trains, saves, exports, and prints the test error."""
     from report import report
 
-    data = ratings.load()
-    model, metric = data.build(), keras.metrics.RootMeanSquaredError()
-    module = Rater(model).train()
+    task = shared.load()
+    model, metric = task.build(), task.make_metric()
+    module = Served(model, task.finish).train()
+    rate, start, epsilon = task.adagrad
     optimizer = torch.optim.Adagrad(
-        module.parameters(),
-        ratings.LEARNING_RATE,
-        initial_accumulator_value=ratings.START,
-        eps=ratings.EPSILON,
+        module.parameters(), rate, initial_accumulator_value=start, eps=epsilon
     )
     # PyTorch: the whole module, Keras layers and all, becomes one program.
     compiled = torch.compile(module)
-    step = make_step(
-        compiled, model, optimizer, keras.losses.MeanSquaredError()
-    )
-    batches, seconds = ratings.batches(data), []
-    for epoch in range(ratings.EPOCHS):
+    step = make_step(compiled, model, optimizer, task.loss)
+    batches, seconds = shared.batches(task), []
+    for epoch in range(task.epochs):
         batches.start_epoch(epoch)
         metric.reset_state()
         began = time.perf_counter()
         train(step, metric, feed(batches))
         seconds.append(time.perf_counter() - began)
         print(f"epoch {epoch + 1}: {float(metric.result()):.4f}")
-    inputs = to_tensors(data.test[0])
+    inputs = to_tensors(task.test[0])
     with tempfile.TemporaryDirectory() as name:
         torch.save(module.state_dict(), Path(name) / "state.pt")
-        module = Rater(data.build()).eval()
+        module = Served(task.build(), task.finish).eval()
         load_state(module, torch.load(Path(name) / "state.pt"))
         # PyTorch: a graph that needs no Keras.
         program = torch.export.export(module, (inputs,))
         torch.export.save(program, Path(name) / "served.pt2")
         served = torch.export.load(Path(name) / "served.pt2").module()
-    sizes = watch(module.model.output_layer)
+    sizes = watch(module.model.layers[-1])
     with torch.no_grad():
         predicted = module(inputs)
         difference = float((served(inputs) - predicted).abs().max())
     print(f"mean output {sizes[0]:.2f}; served differs by {difference:.1e}")
-    report(data, predicted.numpy(), seconds)
+    report(task, predicted, seconds)
 
 
 if __name__ == "__main__":
