@@ -155,7 +155,7 @@ def bench(
         )
         raise
     if not (others and as_json):
-        _tell(run, output, as_json)
+        _tell(run, output, _FILES[: 1 + len(others)], as_json)
     failed = runner.failures(run.cells)
     for line in failed:
         typer.echo(line, err=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Steps, Workload
-from keras_multi import backend
+from keras_multi import backend, optimizers
 from keras_multi.layers import Embedding
 from recsys.dcn import DCN
 
@@ -142,7 +142,7 @@ def keras_model(shape: Shape, setting: Setting) -> keras.Model:
         dtype=setting.precision,
     )
     model.build()
-    return _start(model, shape, setting)
+    return _start(model, optimizers.Adam, shape, setting)
 
 
 def keras_rs_model(shape: Shape, setting: Setting) -> keras.Model:
@@ -168,13 +168,18 @@ def keras_rs_model(shape: Shape, setting: Setting) -> keras.Model:
         x = keras.layers.Dense(units, "relu", dtype=policy)(x)
     output = keras.layers.Dense(1, dtype="float32")(x)
     model = keras.Model({"categorical": ids, "dense": dense}, output)
-    return _start(model, shape, setting)
+    return _start(model, keras.optimizers.Adam, shape, setting)
 
 
-def _start(model: keras.Model, shape: Shape, setting: Setting) -> keras.Model:
+def _start(
+    model: keras.Model,
+    optimizer: type[keras.optimizers.Adam],
+    shape: Shape,
+    setting: Setting,
+) -> keras.Model:
     model.set_weights(shape.weights())
     model.compile(
-        keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON),
+        optimizer(LEARNING_RATE, epsilon=EPSILON),
         keras.losses.BinaryCrossentropy(from_logits=True)
         if shape.binary
         else keras.losses.MeanSquaredError(),

@@ -11,6 +11,7 @@ from keras import ops
 from benchmarks.dcn import EPSILON, LEARNING_RATE
 from benchmarks.results import Cost
 from benchmarks.workload import Setting
+from keras_multi import optimizers
 from keras_multi.layers import MLP, Embedding
 from keras_multi.losses import in_batch_softmax
 
@@ -147,7 +148,7 @@ def keras_model(towers: Towers, setting: Setting) -> keras.Model:
     model({"user_id": one, "item_id": one})
     model.set_weights(towers.weights())
     model.compile(
-        keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON),
+        optimizers.Adam(LEARNING_RATE, epsilon=EPSILON),
         jit_compile=setting.mode in ("xla", "compile"),
     )
     return model

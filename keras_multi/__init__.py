@@ -17,6 +17,7 @@ _SUBPACKAGES = (
     "layers",
     "losses",
     "metrics",
+    "optimizers",
     "portability",
     "training",
 )

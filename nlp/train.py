@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_multi import backend, training
+from keras_multi import backend, optimizers, training
 from keras_multi.errors import DataError
 from keras_multi.files import (
     METRICS,
@@ -154,7 +154,7 @@ def build(recipe: Recipe, tokenizer: Tokenizer, sequences: int) -> GPT2:
         warmup_target=recipe.learning_rate,
         warmup_steps=warm,
     )
-    optimizer = keras.optimizers.AdamW(
+    optimizer = optimizers.AdamW(
         rate,
         recipe.weight_decay,
         beta_2=0.99,

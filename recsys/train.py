@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from scipy import special
 
-from keras_multi import backend, training
+from keras_multi import backend, optimizers, training
 from keras_multi.data import Table
 from keras_multi.errors import DataError
 from keras_multi.files import prepare_folder, replacing, write_json
@@ -143,7 +143,7 @@ def build(recipe: Recipe, features: Features, train_table: Table) -> DCN:
     if recipe.schedule == "cosine":
         steps = -(-len(train_table) // recipe.batch_size) * recipe.epochs
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    optimizer = keras.optimizers.Adam(rate)
+    optimizer = optimizers.Adam(rate)
     if binary:
         model.compile(
             optimizer,

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_multi import optimizers
+
 
 class _LayerRates:
     """Scales the step of some variables, whatever an optimizer makes it of.
@@ -94,16 +96,16 @@ class SGD(_LayerRates, keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable("vision")
-class AdamW(_LayerRates, keras.optimizers.AdamW):
-    """`keras.optimizers.AdamW` with a rate of its own for each variable.
+class AdamW(_LayerRates, optimizers.AdamW):
+    """`keras_multi.optimizers.AdamW` with a rate of its own for each variable.
 
     The decay of a weight goes with its rate.
 
     Args:
-        *args: arguments of `keras.optimizers.AdamW`.
+        *args: arguments of `keras_multi.optimizers.AdamW`.
         layer_rates: path of a variable to the factor of its learning rate;
             1 for all others. `vision.Classifier.layer_rates` makes it.
-        **kwargs: arguments of `keras.optimizers.AdamW`.
+        **kwargs: arguments of `keras_multi.optimizers.AdamW`.
 
     Raises:
         ValueError: if a factor is not positive, a path is that of no

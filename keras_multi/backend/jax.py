@@ -205,6 +205,11 @@ def gather(x: Any, index: Any) -> Any:
     return x.at[index].get(mode="promise_in_bounds")
 
 
+def fuses(variables: Sequence[Any]) -> bool:
+    """Tells whether this module updates such weights faster than Keras."""
+    return False
+
+
 def device_peak_memory() -> int | None:
     """Peak bytes in use on the accelerator, None on a CPU."""
     stats = jax.devices()[0].memory_stats()

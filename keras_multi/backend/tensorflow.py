@@ -207,6 +207,11 @@ def gather(x: Any, index: Any) -> Any:
     return tf.gather(x, index)
 
 
+def fuses(variables: Sequence[Any]) -> bool:
+    """Tells whether this module updates such weights faster than Keras."""
+    return False
+
+
 def device_peak_memory() -> int | None:
     """Peak bytes allocated on the accelerator, None on a CPU."""
     if tf.config.list_physical_devices("GPU"):

@@ -10,6 +10,10 @@ import keras
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from keras_multi.backend.torch_optimizers import adagrad as adagrad
+from keras_multi.backend.torch_optimizers import adam as adam
+from keras_multi.backend.torch_optimizers import fuses as fuses
+
 MODES = ("eager", "compile")
 COMPILED = "compile"
 FLASH_ATTENTION = False  # not by Keras, whose test cannot be traced

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_multi import backend, training
+from keras_multi import backend, optimizers, training
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
 from keras_multi.fields import checked
@@ -113,7 +113,7 @@ def build(recipe: ColdStartRecipe, train_table: Table) -> Run:
     )
     steps = -(-len(train_table) // recipe.batch_size) * recipe.epochs
     rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
-    model.compile(keras.optimizers.Adam(rate))
+    model.compile(optimizers.Adam(rate))
     return Run(recipe, users, items, model)
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from scipy import special
 
-from keras_multi import backend, losses, training
+from keras_multi import backend, losses, optimizers, training
 from keras_multi.data import Table
 from keras_multi.files import METRICS, prepare_folder, replacing, write_json
 from recsys.columns import Buckets, Numeric, Vocabulary
@@ -224,7 +224,7 @@ def build(
     model = ListRanker(scorer)
     steps = -(-num_lists // recipe.batch_size) * recipe.epochs
     rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
-    model.compile(keras.optimizers.Adam(rate), LOSSES[recipe.loss]())
+    model.compile(optimizers.Adam(rate), LOSSES[recipe.loss]())
     return model
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_multi import backend, training
+from keras_multi import backend, optimizers, training
 from keras_multi.data import Table
 from keras_multi.errors import DataError, UsageError
 from keras_multi.files import (
@@ -186,7 +186,7 @@ def build(recipe: RatingRecipe, inputs: RatingInputs) -> FactorNetwork:
     steps = -(-len(inputs.train) // recipe.batch_size) * recipe.epochs
     rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
     model.compile(
-        keras.optimizers.Adam(rate),
+        optimizers.Adam(rate),
         "mean_squared_error",
         metrics=[keras.metrics.RootMeanSquaredError("rmse")],
     )

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_multi import backend, training
+from keras_multi import backend, optimizers, training
 from keras_multi.files import prepare_folder, replacing, write_json
 from recsys.retrieval.data import Split, load
 from recsys.retrieval.evaluate import (
@@ -156,7 +156,7 @@ def build(recipe: RetrievalRecipe, inputs: Inputs, rows: int) -> TwoTower:
     if recipe.schedule == "cosine":
         steps = -(-rows // recipe.batch_size) * recipe.epochs
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    model.compile(keras.optimizers.Adam(rate))
+    model.compile(optimizers.Adam(rate))
     return model
 
 

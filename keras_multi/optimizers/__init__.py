@@ -1,0 +1,6 @@
+"""Optimizers: those of Keras, faster where Keras takes many passes."""
+
+from keras_multi.optimizers.adagrad import Adagrad
+from keras_multi.optimizers.adam import Adam, AdamW
+
+__all__ = ["Adagrad", "Adam", "AdamW"]
