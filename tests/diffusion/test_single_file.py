@@ -27,6 +27,7 @@ TEXT = {
     "max_length": 9,
 }
 OPEN_CLIP = {
+    "final_layer_norm": "ln_final",
     "encoder.layers": "transformer.resblocks",
     "layer_norm": "ln_",
     "self_attn": "attn",
@@ -34,7 +35,6 @@ OPEN_CLIP = {
     "fc2": "c_proj",
     "embeddings.token_embedding": "token_embedding",
     "embeddings.position_embedding.weight": "positional_embedding",
-    "final_layer_norm": "ln_final",
 }
 
 

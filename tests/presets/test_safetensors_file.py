@@ -72,5 +72,5 @@ def test_says_how_a_file_is_damaged(tmp_path, content, reason):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(DataError, match="cannot read .*x.safetensors"):
+    with pytest.raises(DataError, match=r"cannot read .*x\.safetensors"):
         read_safetensors(tmp_path / "x.safetensors")
