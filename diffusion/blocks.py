@@ -8,7 +8,7 @@ from keras import ops
 from keras_multi import backend
 from keras_multi.layers import Conv2D
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 
 def convolution(
