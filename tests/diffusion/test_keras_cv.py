@@ -170,7 +170,7 @@ def test_files_that_do_not_fit(tmp_path):
     path = written(encoder, tmp_path / "encoder.h5")
     vae = VAE(channels=WIDTHS, layers_per_block=1)
     vae.build()
-    with pytest.raises(DataError, match="holds .* weights and the model"):
+    with pytest.raises(DataError, match=r"holds .* weights and the model"):
         load(path, vae.decoder)
     vae = VAE(channels=(32, 96), layers_per_block=1)
     vae.build()
