@@ -81,11 +81,10 @@ def test_what_is_left_to_keras_equals_it(monkeypatch):
         return plain(self, inputs, kernel)
 
     monkeypatch.setattr(keras.layers.Conv2D, "convolution_op", convolution_op)
-    for settings, count in (
-        ({}, 0),
-        ({"dilation_rate": 2}, 1),
-        ({"data_format": "channels_first"}, 1),
-    ):
+    cases = [({}, 0), ({"dilation_rate": 2}, 1)]
+    if backend.name() != "tensorflow":  # which has none on a CPU
+        cases.append(({"data_format": "channels_first"}, 1))
+    for settings, count in cases:
         layer = Conv2D(4, 3, **settings)
         calls.clear()
         outputs = layer(X)
