@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_multi.errors import DataError, UsageError
 from keras_multi.files import prepare_folder, read_json, replacing, write_json
+from keras_multi.presets import read_safetensors, write_safetensors
 from nlp.causal_lm import CausalLM
 from nlp.gpt2 import GPT2
 from nlp.tokenizer import Tokenizer
@@ -92,7 +93,7 @@ def read(folder: Path, changes: Mapping[str, Any]) -> GPT2:
 
 
 def _read_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """Reads all weights of a folder, as float32 where they are bfloat16."""
+    """Reads all weights of a folder."""
     names = [WEIGHTS]
     if not (folder / WEIGHTS).exists() and (folder / INDEX).exists():
         shards = read_json(folder / INDEX).get("weight_map")
@@ -110,20 +111,18 @@ def _read_arrays(folder: Path) -> dict[str, np.ndarray]:
 
 def write(model: GPT2, folder: str | os.PathLike[str]) -> None:
     """Writes a model and its tokenizer; see `GPT2.save_to_preset`."""
-    safetensors = _library()
     target = prepare_folder(folder)
     model.build()
     arrays = {
-        f"transformer.{name}": np.ascontiguousarray(
-            keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
+        f"transformer.{name}": keras.ops.convert_to_numpy(
+            keras.ops.cast(variable, "float32")
         )
         for name, variable in named_variables(model).items()
     }
     # `config.json` comes last: it says that the folder is complete.
     for name in (CONFIG, INDEX, TOKENIZER, VOCABULARY):
         (target / name).unlink(missing_ok=True)
-    with replacing(target / WEIGHTS) as temporary:
-        safetensors.numpy.save_file(arrays, temporary, {"format": "pt"})
+    write_safetensors(target / WEIGHTS, arrays, {"format": "pt"})
     end = None
     if model.tokenizer is not None:
         end = model.tokenizer.end_id
@@ -203,66 +202,18 @@ def assign(model: GPT2, arrays: Mapping[str, np.ndarray]) -> None:
             "more in the file)"
         )
     for name, variable in named.items():
+        if given[name].dtype.kind not in "fV":  # V is that of bfloat16.
+            raise DataError(
+                f"{name} holds {given[name].dtype} and not numbers with a "
+                "fraction"
+            )
         if given[name].shape != tuple(variable.shape):
             raise DataError(
                 f"{name} has the shape {given[name].shape} and the model "
                 f"{tuple(variable.shape)}"
             )
     for name, variable in named.items():
-        variable.assign(given[name])
-
-
-def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """Reads a safetensors file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Name to array; bfloat16, which NumPy lacks, as float32.
-
-    Raises:
-        UsageError: if safetensors is not installed.
-        DataError: if the file is missing, truncated or damaged, or has
-            tensors of another kind.
-    """
-    safetensors = _library()
-    try:
-        tensors = safetensors.deserialize(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read {path.name}: {error.strerror}") from error
-    except safetensors.SafetensorError as error:
-        raise DataError(f"{path.name} is damaged: {error}") from error
-    arrays = {}
-    for name, tensor in tensors:
-        try:
-            array = _to_numpy(tensor["dtype"], tensor["data"])
-        except KeyError as error:
-            raise DataError(
-                f"{path.name} holds {name} as {error}, which is not known"
-            ) from error
-        arrays[name] = array.reshape(tensor["shape"])
-    return arrays
-
-
-def _to_numpy(dtype: str, data: bytes) -> np.ndarray:
-    if dtype == "BF16":
-        halves = np.frombuffer(data, "<u2").astype("<u4")
-        return (halves << 16).view("<f4")
-    kinds = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?", "U8": "u1"}
-    return np.frombuffer(data, kinds[dtype])
-
-
-def _library() -> Any:
-    try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError as error:
-        raise UsageError(
-            "weights on disk need the package safetensors; run: "
-            "pip install 'keras-multi[text]'"
-        ) from error
-    return safetensors
+        variable.assign(given[name].astype("float32"))
 
 
 def check_vocabulary(model: CausalLM, source: str) -> None:

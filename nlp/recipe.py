@@ -16,6 +16,9 @@ class Recipe:
     Attributes:
         data: `"pydoc"` (the help texts of Python), or the path of a text file
             in UTF-8.
+        preset: a GPT-2 to fine-tune (see `nlp.load`), with its tokenizer; the
+            four fields that follow are its own then. `None` trains one from
+            nothing.
         vocabulary_size: number of tokens; byte-pair encoding is learned from
             the training text. At least 257: each byte and the end of a text.
         num_layers: number of blocks.
@@ -27,6 +30,10 @@ class Recipe:
         batch_size: sequences per step.
         learning_rate: highest step size of AdamW; a tenth of the steps lead
             up to it, and a cosine down to a tenth of it.
+        accumulation: number of steps whose gradients are averaged for one
+            update.
+        lora_rank: with a preset, width of the thin matrices that are trained
+            in place of the large ones; all weights are trained if 0.
         weight_decay: of the matrices and embeddings.
         clip: largest norm of all gradients together.
         precision: Keras dtype policy.
@@ -34,6 +41,7 @@ class Recipe:
     """
 
     data: str = "pydoc"
+    preset: str | None = None
     vocabulary_size: int = 1024
     num_layers: int = 4
     num_heads: int = 4
@@ -43,6 +51,8 @@ class Recipe:
     epochs: int = 10
     batch_size: int = 16
     learning_rate: float = 2e-3
+    accumulation: int = 1
+    lora_rank: int = 0
     weight_decay: float = 0.1
     clip: float = 1.0
     precision: str = "float32"
@@ -57,6 +67,7 @@ class Recipe:
             "length",
             "epochs",
             "batch_size",
+            "accumulation",
         ):
             require(self, name, getattr(self, name) >= 1, "be at least 1")
         for name in ("learning_rate", "clip"):
@@ -64,6 +75,9 @@ class Recipe:
         require(self, "weight_decay", self.weight_decay >= 0, "not be negative")
         require(self, "dropout", 0 <= self.dropout < 1, "lie in [0, 1)")
         require(self, "seed", 0 <= self.seed < 2**32, "lie in [0, 2**32)")
+        require(self, "lora_rank", self.lora_rank >= 0, "not be negative")
+        possible = self.preset is not None or self.lora_rank == 0
+        require(self, "lora_rank", possible, "be 0 without a preset")
         enough = self.vocabulary_size >= 257
         require(self, "vocabulary_size", enough, "be at least 257")
         require(

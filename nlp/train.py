@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_multi import backend, optimizers, training
-from keras_multi.errors import DataError
+from keras_multi.errors import DataError, UsageError
 from keras_multi.files import (
     METRICS,
     RECIPE,
@@ -18,7 +18,7 @@ from keras_multi.files import (
     read_json,
     write_json,
 )
-from nlp import data
+from nlp import data, lora
 from nlp.gpt2 import GPT2
 from nlp.ngram import ByteModel
 from nlp.recipe import Recipe
@@ -34,7 +34,7 @@ def train(
     output_dir: str | os.PathLike[str],
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains a GPT-2 from nothing and saves it with all that belongs to it.
+    """Trains a GPT-2 and saves it with all that belongs to it.
 
     The folder then holds `model` (see `GPT2.save_to_preset`), `recipe.json`,
     `history.json` and, written last, `metrics.json`. While the training runs
@@ -55,13 +55,16 @@ def train(
     Raises:
         KerasMultiError: if the folder cannot be written, the loss is not
             finite, or a checkpoint in the folder belongs to another run.
-        DataError: if the text cannot be read.
+        DataError: if the text cannot be read, or the preset.
+        UsageError: if there is no such preset, it has no tokenizer, or fewer
+            positions than `length`.
     """
     folder = prepare_folder(output_dir)
     texts = data.load(recipe.data)
-    tokenizer = Tokenizer.train(texts.train, recipe.vocabulary_size)
-    tokens, weights = data.pack(texts.train, tokenizer, recipe.length)
-    model = build(recipe, tokenizer, len(tokens))
+    model = start(recipe, texts.train)
+    assert model.tokenizer is not None
+    tokens, weights = data.pack(texts.train, model.tokenizer, recipe.length)
+    compile_model(model, recipe, len(tokens))
     history = training.fit(
         model,
         (tokens[:, :-1], tokens[:, 1:], weights),
@@ -73,6 +76,8 @@ def train(
         description=f"gpt2, seed {recipe.seed}",
         settings=dataclasses.asdict(recipe),
     )
+    if recipe.lora_rank:
+        model = lora.merged(model)
     counting = ByteModel(texts.train).bits_per_byte(texts.test)
     result = {
         "backend": backend.name(),
@@ -125,26 +130,49 @@ def evaluate(directory: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def build(recipe: Recipe, tokenizer: Tokenizer, sequences: int) -> GPT2:
-    """Makes the compiled model of a recipe, seeded.
+def start(recipe: Recipe, texts: list[str]) -> GPT2:
+    """Makes the model of a recipe, seeded, with its tokenizer.
 
     Args:
         recipe: the recipe.
-        tokenizer: of the model.
+        texts: what a new tokenizer learns from.
+    """
+    backend.seed(recipe.seed)
+    if recipe.preset is None:
+        tokenizer = Tokenizer.train(texts, recipe.vocabulary_size)
+        return GPT2(
+            len(tokenizer),
+            recipe.num_layers,
+            recipe.num_heads,
+            recipe.hidden_dim,
+            max_length=recipe.length,
+            dropout=recipe.dropout,
+            tokenizer=tokenizer,
+            dtype=recipe.precision,
+        )
+    model = GPT2.from_preset(
+        recipe.preset, dropout=recipe.dropout, dtype=recipe.precision
+    )
+    if model.tokenizer is None or model.max_length < recipe.length:
+        raise UsageError(
+            f"{recipe.preset} must have a tokenizer and at least "
+            f"{recipe.length} positions. Received: tokenizer="
+            f"{model.tokenizer}, max_length={model.max_length}"
+        )
+    if recipe.lora_rank:
+        lora.add(model, recipe.lora_rank)
+    return model
+
+
+def compile_model(model: GPT2, recipe: Recipe, sequences: int) -> None:
+    """Gives a model its optimizer and its loss.
+
+    Args:
+        model: the model.
+        recipe: the recipe.
         sequences: number of training sequences, which sets the length of the
             schedule.
     """
-    backend.seed(recipe.seed)
-    model = GPT2(
-        len(tokenizer),
-        recipe.num_layers,
-        recipe.num_heads,
-        recipe.hidden_dim,
-        max_length=recipe.length,
-        dropout=recipe.dropout,
-        tokenizer=tokenizer,
-        dtype=recipe.precision,
-    )
     steps = -(-sequences // recipe.batch_size) * recipe.epochs
     warm = max(1, steps // 10)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -159,12 +187,14 @@ def build(recipe: Recipe, tokenizer: Tokenizer, sequences: int) -> GPT2:
         recipe.weight_decay,
         beta_2=0.99,
         global_clipnorm=recipe.clip,
+        gradient_accumulation_steps=(
+            None if recipe.accumulation == 1 else recipe.accumulation
+        ),
     )
     optimizer.exclude_from_weight_decay(var_names=list(NO_DECAY))
     model.compile(
         optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    return model
 
 
 def metrics(model: GPT2, texts: list[str], recipe: Recipe) -> dict[str, float]:

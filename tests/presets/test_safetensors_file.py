@@ -25,7 +25,7 @@ def test_safetensors_reads_what_is_written(tmp_path):
         assert file.metadata() == {"format": "pt"}
     theirs = safetensors.numpy.load_file(path)
     ours = read_safetensors(path)
-    assert list(ours) == list(ARRAYS)
+    assert set(ours) == set(ARRAYS)
     for name, array in ARRAYS.items():
         for read in (theirs[name], ours[name]):
             assert read.dtype == array.dtype
@@ -49,26 +49,38 @@ ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    "content",
     [
-        (b"", "is empty"),
-        (b"\x80\x02}q", "header is truncated"),
-        (file_of({"a": ENTRY}, bytes(7)), "a is incomplete"),
-        (file_of({"a": ENTRY}, bytes(9)), "something after"),
-        (file_of({"a": {**ENTRY, "shape": [3]}}, bytes(8)), "another size"),
-        (file_of({"a": {**ENTRY, "dtype": "F8"}}, bytes(8)), "a as F8"),
-        (file_of({"a": {**ENTRY, "shape": [-2]}}, bytes(8)), "another size"),
-        (file_of({"a": {"dtype": "F32"}}), "shape"),
-        (file_of({"a": 3}), "damaged"),
-        (file_of([1]), "damaged"),
-        (b"\x03" + bytes(7) + b"not", "damaged"),
+        b"",
+        b"\x80\x02}q",
+        file_of({"a": ENTRY}, bytes(7)),
+        file_of({"a": ENTRY}, bytes(9)),
+        file_of({"a": {**ENTRY, "shape": [3]}}, bytes(8)),
+        file_of({"a": {**ENTRY, "dtype": "F8"}}, bytes(8)),
+        file_of({"a": {**ENTRY, "shape": [-2]}}, bytes(8)),
+        file_of({"a": {"dtype": "F32"}}),
+        file_of({"a": 3}),
+        file_of([1]),
+        b"\x03" + bytes(7) + b"not",
     ],
 )
-def test_says_how_a_file_is_damaged(tmp_path, content, reason):
+def test_says_that_a_file_is_damaged(tmp_path, content):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=reason):
+    with pytest.raises(DataError, match="damaged"):
         read_safetensors(path)
+
+
+def test_reads_brain_floats(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    values = torch.tensor([[1.5, -2.0, 3.140625], [0.0, 1e3, -1e-3]])
+    save_file({"a": values.bfloat16()}, tmp_path / "x.safetensors")
+    read = read_safetensors(tmp_path / "x.safetensors")["a"]
+    assert read.dtype == ml_dtypes.bfloat16
+    wanted = values.bfloat16().float().numpy()
+    np.testing.assert_array_equal(read.astype("float32"), wanted)
 
 
 def test_a_missing_file(tmp_path):
