@@ -140,7 +140,6 @@ class SamplingLoop:
             ops.broadcast_to(timestep, (x.shape[0],)),
             task.context,
             task.context_mask,
-            training=False,
         )
         output = ops.cast(output, "float32")
         if guided:

@@ -171,8 +171,8 @@ class NoiseSchedule:
         if self.betas == "linear":
             return np.linspace(self.beta_start, self.beta_end, steps)
         if self.betas == "scaled_linear":
-            roots = np.sqrt([self.beta_start, self.beta_end])
-            return np.linspace(*roots, steps) ** 2
+            first, last = np.sqrt([self.beta_start, self.beta_end])
+            return np.linspace(first, last, steps) ** 2
         times = np.arange(steps + 1) / steps
         alphas = np.cos((times + 0.008) / 1.008 * np.pi / 2) ** 2
         return np.minimum(1 - alphas[1:] / alphas[:-1], 0.999)

@@ -113,10 +113,6 @@ class Plan(NamedTuple):
         """Estimates before the first step, `(HISTORY, *sample.shape)`."""
         return ops.zeros((HISTORY, *sample.shape), "float32")
 
-    def start(self, clean: Any, noise: Any) -> Any:
-        """Gives data with as much noise as there is before the first step."""
-        return self.level(clean, noise, 0)
-
     def level(self, clean: Any, noise: Any, index: Any) -> Any:
         """Gives data with as much noise as there is before a step.
 

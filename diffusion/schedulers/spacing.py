@@ -93,8 +93,8 @@ def karras_sigmas(
     Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based
     Generative Models", equation 5.
     """
-    roots = np.array([largest, smallest]) ** (1 / KARRAS_RHO)
-    return np.linspace(*roots, num_steps) ** KARRAS_RHO
+    first, last = largest ** (1 / KARRAS_RHO), smallest ** (1 / KARRAS_RHO)
+    return np.linspace(first, last, num_steps) ** KARRAS_RHO
 
 
 def timesteps_of(schedule: NoiseSchedule, values: np.ndarray) -> np.ndarray:

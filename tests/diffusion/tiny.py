@@ -17,7 +17,7 @@ class TinyUNet(keras.Model):
         values = keras.initializers.Constant([0.6, 0.3, 1e-4])
         self.factors = self.add_weight(shape=(3,), initializer=values)
 
-    def call(self, latents, timesteps, context, mask=None, training=False):
+    def call(self, latents, timesteps, context, mask=None):
         self.traces += 1
         factors = ops.convert_to_tensor(self.factors)
         if mask is not None:
