@@ -26,6 +26,7 @@ def timesteps(
     """
     total = schedule.num_train_steps
     check(num_steps, start, total)
+    visited: np.ndarray
     if schedule.spacing == "linspace":
         visited = np.linspace(0, total - 1, num_steps)[::-1]
     elif schedule.spacing == "leading":
