@@ -1,5 +1,6 @@
 """Stable Diffusion: pictures of prompts."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,23 @@ class StableDiffusion(Components):
         ...     img_height=32, img_width=48).shape
         (3, 32, 48, 3)
     """
+
+    @classmethod
+    def from_preset(
+        cls, preset: str | os.PathLike[str], **kwargs: Any
+    ) -> "StableDiffusion":
+        """Loads a pipeline; see `diffusion.preset.load`."""
+        from diffusion.preset import load
+
+        return load(preset, **kwargs)
+
+    def save_to_preset(
+        self, path: str | os.PathLike[str], dtype: str = "float32"
+    ) -> None:
+        """Writes the pipeline into a folder; see `diffusion.preset.save`."""
+        from diffusion.preset import save
+
+        save(path, self, dtype)
 
     def text_to_image(
         self,

@@ -26,11 +26,11 @@ class TinyUNet(keras.Model):
             values = keras.initializers.Constant([0.9, 0.02, 1e-5])
             self.factors = self.add_weight(shape=(3,), initializer=values)
 
-    def call(self, latents, timesteps, context, mask=None):
+    def call(self, latents, timesteps, context, context_mask=None):
         self.traces += 1
         factors = ops.convert_to_tensor(self.factors)
-        if mask is not None:
-            context = context * ops.cast(mask, "float32")[..., None]
+        if context_mask is not None:
+            context = context * ops.cast(context_mask, "float32")[..., None]
         words = ops.mean(context, axis=(1, 2))[:, None, None, None]
         times = ops.reshape(timesteps, (-1, 1, 1, 1))
         return factors[0] * latents + factors[1] * words + factors[2] * times
