@@ -58,7 +58,8 @@ class UNet(keras.Model):
         timesteps: `(B,)` int or float, from 0 (no noise) on.
         context: float `(B, T, context_dim)`, the text.
         context_mask: bool `(B, T)`, false at parts of the context that do not
-            count; all do if `None`.
+            count; all do if `None`. Give it by name: Keras adds it by name,
+            too, if it is `None`.
 
     Returns:
         Float32 `(B, H, W, out_channels)`.

@@ -16,7 +16,7 @@ MODES = ("xla",)
 COMPILED = "xla"
 FLASH_ATTENTION = None  # Keras decides
 GRADIENTS_REPLACE = True  # see `rows_that_train`
-MAX_PATCHES = 1024
+MAX_PATCHES = 256
 
 # Primitives that may hold products, and that `operations` cannot look into.
 OPAQUE = re.compile("pallas|ffi_call|dot|conv_|cudnn|custom_partitioning|rnn")

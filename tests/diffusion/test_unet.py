@@ -21,7 +21,9 @@ MODE = {"jax": "xla", "torch": "eager", "tensorflow": "graph"}
 
 
 def computed(model, times, mask=None):
-    compiled = backend.inference(lambda *inputs: model(*inputs, mask))
+    compiled = backend.inference(
+        lambda *inputs: model(*inputs, context_mask=mask)
+    )
     return compiled(LATENTS, times, TEXT)
 
 
@@ -66,7 +68,9 @@ def test_gradients_equal_diffusers(tmp_path):
 
     def loss_of(latents, times, text):
         return backend.value_and_gradients(
-            lambda: ops.mean(ops.square(model(latents, times, text) - target)),
+            lambda: ops.mean(
+                ops.square(ops.subtract(model(latents, times, text), target))
+            ),
             variables,
         )
 

@@ -104,6 +104,7 @@ def test_what_is_left_to_keras_equals_it(monkeypatch):
 
 def test_knows_of_kernels_that_have_changed():
     layer = Conv2D(4, 3, padding="same")
+    layer.build(X.shape)
     close(inferred(layer), inferred(theirs(layer)))
     layer.kernel.assign(2 * layer.kernel)
     close(inferred(layer), inferred(theirs(layer)))
