@@ -148,8 +148,8 @@ def save(
     prepare_folder((path / SCHEDULER).parent)
     config = pipeline.schedule.to_config()
     write_json(path / SCHEDULER, {"_class_name": "DDIMScheduler", **config})
-    index = {"_class_name": "StableDiffusionPipeline", **CLASSES}
-    index["requires_safety_checker"] = False
+    index: dict[str, Any] = {"_class_name": "StableDiffusionPipeline"}
+    index |= {**CLASSES, "requires_safety_checker": False}
     # The index comes last: it says that the folder is complete.
     write_json(path / INDEX, index)
 
