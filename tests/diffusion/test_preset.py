@@ -9,7 +9,7 @@ from diffusion.options import Noise
 from diffusion.schedulers import NoiseSchedule
 from keras_multi.errors import DataError, UsageError
 from keras_multi.presets import write_safetensors
-from tests.diffusion import reference
+from tests.diffusion import reference, tiny
 
 SIZE = {"img_height": 16, "img_width": 24}
 SHAPE = (8, 12, 4)
@@ -46,6 +46,7 @@ def latents_of(model, scheduler):
     return seen[-1], picture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -109,6 +110,7 @@ def test_a_folder_comes_back_to_diffusers(theirs, ours, folder, tmp_path):
     assert read.scheduler.config.steps_offset == 1
 
 
+@pytest.mark.slow
 def test_bad_folders_are_refused(folder, tmp_path):
     with pytest.raises(UsageError, match="no 'none'"):
         preset.load("none")
@@ -135,17 +137,16 @@ def test_bad_folders_are_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_single_file(ours, monkeypatch, tmp_path, version):
+def test_a_single_file(monkeypatch, tmp_path, version):
     """Its models are those of `single_file`, its tokenizer that of CLIP."""
     kind = "transformer" if version == 1 else "model"
     path = tmp_path / "model.safetensors"
     name = f"cond_stage_model.{kind}.x"
     write_safetensors(path, {name: np.zeros(1, "float32")}, {})
-    monkeypatch.setattr(
-        preset.single_file, "read", lambda path, part: getattr(ours, part)
-    )
+    unet = tiny.built(tiny.TinyUNet())
+    monkeypatch.setattr(preset.single_file, "read", lambda path, part: unet)
     read = preset.load(path, prediction="v")
-    assert read.unet is ours.unet
+    assert read.unet is unet
     assert read.image_size == (512, 512)
     assert read.schedule == NoiseSchedule(prediction="v")
     assert read.tokenizer("cat")[0, -1] == (49407 if version == 1 else 0)
