@@ -44,6 +44,7 @@ __all__ = [
     "PeakMemory",
     "accelerator_details",
     "available",
+    "bind",
     "configured",
     "cores",
     "cpu_name",
@@ -198,6 +199,34 @@ def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
     """
     prepared: Callable[..., Any] = framework().inference(fn)
     return prepared
+
+
+def bind(model: Any, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function that calls a model, once for each shape.
+
+    The program takes the weights that the model has at each call: training
+    or loading changes what it gives, and they are not copied into it.
+
+    Args:
+        model: a Keras model or layer, built.
+        fn: a function of tensors, and nested structures of them, that calls
+            the model or its parts, and may loop with `keras.ops`.
+
+    Returns:
+        A function with the same signature, which needs no gradient: compiled
+        with XLA on JAX and TensorFlow, eager on PyTorch.
+
+    Example:
+        >>> import keras
+        >>> from keras_multi import backend
+        >>> layer = keras.layers.Dense(2, kernel_initializer="ones")
+        >>> layer.build((1, 3))
+        >>> y = backend.bind(layer, layer)(keras.ops.ones((1, 3)))
+        >>> keras.ops.convert_to_numpy(y).tolist()
+        [[3.0, 3.0]]
+    """
+    bound: Callable[..., Any] = framework().bind(model, fn)
+    return bound
 
 
 def value_and_gradients(

@@ -63,6 +63,22 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+def bind(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles with XLA, the weights as arguments of the program."""
+
+    def stateless(values: Sequence[Any], *args: Any) -> Any:
+        mapping = list(zip(model.variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return fn(*args)
+
+    compiled = jax.jit(stateless)
+
+    def bound(*args: Any) -> Any:
+        return compiled([v.value for v in model.variables], *args)
+
+    return bound
+
+
 def constant(x: Any) -> Any:
     """Copies an array: training gives the memory of variables away."""
     return jnp.copy(x)

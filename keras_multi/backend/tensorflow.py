@@ -59,6 +59,11 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+def bind(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles with XLA; the program reads the variables at each call."""
+    return loop(fn)
+
+
 def constant(x: Any) -> Any:
     """Copies the value of a tensor or variable."""
     return tf.identity(x)

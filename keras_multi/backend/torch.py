@@ -73,6 +73,11 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def bind(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Leaves the function eager, without autograd."""
+    return loop(fn)
+
+
 def constant(x: Any) -> Any:
     """Copies a tensor, in the order of its axes, without gradient."""
     return x.detach().clone(memory_format=torch.contiguous_format)
