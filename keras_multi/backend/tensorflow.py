@@ -15,6 +15,7 @@ MODES = ("xla", "graph")
 COMPILED = "xla"
 FLASH_ATTENTION = None  # Keras decides
 GRADIENTS_REPLACE = False  # see `rows_that_train`
+MAX_PATCHES = 1024
 
 # As a graph, since one by one its operations take milliseconds.
 _threefry = tf.function(threefry, autograph=False, reduce_retracing=True)
@@ -83,6 +84,10 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
         product = tf.transpose(tf.matmul(weight, flat, transpose_b=True))
     product = tf.reshape(product, (batch, tokens, weight.shape[0]))
     return product if bias is None else product + bias
+
+
+def packed_kernel() -> None:
+    """Gives nothing: kernels are laid out as the compiler wants them."""
 
 
 def write(buffer: Any, update: Any, start: Sequence[Any]) -> Any:

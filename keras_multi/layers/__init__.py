@@ -18,6 +18,7 @@ from keras_multi.layers.augmentation import (  # noqa: E402
     RandomResizedCrop,
     TrivialAugment,
 )
+from keras_multi.layers.conv2d import Conv2D  # noqa: E402
 from keras_multi.layers.dot_interaction import DotInteraction  # noqa: E402
 from keras_multi.layers.embedding import Embedding  # noqa: E402
 from keras_multi.layers.embedding_bag import EmbeddingBag  # noqa: E402
@@ -48,6 +49,7 @@ from keras_multi.layers.uncertainty_weights import (  # noqa: E402
 __all__ = [
     "MLP",
     "ColorJitter",
+    "Conv2D",
     "CrossNetwork",
     "CutMix",
     "CutMixOrMixUp",

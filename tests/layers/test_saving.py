@@ -14,6 +14,7 @@ IDS = RNG.integers(0, 4, (6, 5)).astype("int32")
 WORDS = RNG.standard_normal((2, 3, 4)).astype("float32")
 IMAGES = RNG.integers(0, 256, (2, 6, 6, 3)).astype("uint8")
 LAYERS = {
+    "Conv2D": (lambda: layers.Conv2D(4, 3), WORDS[..., None]),
     "CrossNetwork": (lambda: layers.CrossNetwork(2, projection_dim=3), X),
     "DotInteraction": (lambda: layers.DotInteraction(), X[:, :, None]),
     "Embedding": (lambda: layers.Embedding(4, 3), IDS),

@@ -22,6 +22,7 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((16, 12)).astype("float32")
 X2 = RNG.standard_normal((16, 12)).astype("float32")
 FEATURES = RNG.standard_normal((16, 5, 8)).astype("float32")
+PICTURES = FEATURES.reshape(16, 5, 4, 2)
 IDS = RNG.integers(0, 7, (16, 3)).astype("int32")
 Y = RNG.integers(0, 2, (16, 1)).astype("float32")
 BAGS = RNG.integers(-1, 7, (16, 5)).astype("int32")
@@ -31,6 +32,7 @@ SCORES = RNG.standard_normal((16, 6)).astype("float32")
 KEPT = np.arange(5) < RNG.integers(1, 6, (16, 1))
 
 LAYERS: dict[str, tuple[Callable[[], keras.layers.Layer], list[Any]]] = {
+    "conv2d": (lambda: layers.Conv2D(4, 3, 2, "same"), [PICTURES]),
     "cross": (lambda: layers.FeatureCross(diag_scale=0.1), [X, X2]),
     "cross_low_rank": (lambda: layers.FeatureCross(4), [X, X2]),
     "cross_mixture": (lambda: layers.FeatureCross(4, 3), [X, X2]),

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+from keras import ops
+
+from diffusion import folder
+from diffusion.names import slots_of
+from diffusion.unet import UNet
+from keras_multi import backend
+from tests.diffusion.reference import STYLES, channels_last, close, unet
+
+RNG = np.random.default_rng(2)
+LATENTS = RNG.normal(size=(2, 4, 4, 4)).astype("float32")
+TIMES = np.array([981, 3], "int32")
+TEXT = RNG.normal(size=(2, 5, 12)).astype("float32")
+
+
+MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+# What makes no code that takes longer than the computation.
+MODE = {"jax": "xla", "torch": "eager", "tensorflow": "graph"}
+
+
+def computed(model, times, mask=None):
+    compiled = backend.inference(lambda *inputs: model(*inputs, mask))
+    return compiled(LATENTS, times, TEXT)
+
+
+def theirs(model, mask=None):
+    inputs = torch.tensor(LATENTS).permute(0, 3, 1, 2)
+    mask = None if mask is None else torch.tensor(mask)
+    return channels_last(
+        model(
+            inputs,
+            torch.tensor(TIMES),
+            torch.tensor(TEXT),
+            encoder_attention_mask=mask,
+        ).sample
+    )
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_equals_diffusers(tmp_path, style):
+    from diffusers import UNet2DConditionModel
+
+    expected = unet(style)
+    expected.save_pretrained(tmp_path / "unet")
+    model = folder.read(tmp_path, "unet")
+    mask = MASK if style == "sd1" else None
+    close(computed(model, TIMES, mask), theirs(expected, mask))
+
+    folder.write(tmp_path / "again", "unet", model)
+    again = UNet2DConditionModel.from_pretrained(tmp_path / "again" / "unet")
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name])
+
+
+def test_gradients_equal_diffusers(tmp_path):
+    expected = unet("sd1")
+    expected.save_pretrained(tmp_path / "unet")
+    model = folder.read(tmp_path, "unet")
+    target = RNG.normal(size=LATENTS.shape).astype("float32")
+    loss = ((theirs(expected) - torch.tensor(target)) ** 2).mean()
+    loss.backward()
+    slots = slots_of(model)
+    variables = [slot.variable for slot in slots.values()]
+
+    def loss_of(latents, times, text):
+        return backend.value_and_gradients(
+            lambda: ops.mean(ops.square(model(latents, times, text) - target)),
+            variables,
+        )
+
+    differentiate = backend.jit(loss_of, MODE[backend.name()])
+    value, gradients = differentiate(
+        *map(ops.convert_to_tensor, (LATENTS, TIMES, TEXT))
+    )
+    assert float(value) == pytest.approx(loss.item(), rel=1e-5)
+    largest = max(p.grad.abs().max() for p in expected.parameters())
+    for (name, slot), gradient in zip(slots.items(), gradients, strict=True):
+        wanted = expected.get_parameter(name).grad.numpy()
+        ours = ops.convert_to_numpy(gradient)
+        difference = np.abs(ours - slot.to_model(wanted)).max()
+        assert difference <= 1e-5 * float(largest), name
+
+
+def test_low_precision_keeps_the_time(tmp_path):
+    expected = unet("sd1")
+    expected.save_pretrained(tmp_path / "unet")
+    model = folder.read(tmp_path, "unet", dtype="mixed_bfloat16")
+    ours = computed(model, TIMES.astype("float32"))
+    assert "float32" in str(ours.dtype)
+    close(ours, theirs(expected), 0.05)
+
+
+def test_patches_and_configuration():
+    unet = UNet(
+        channels=(8, 16),
+        attention=(False, True),
+        num_heads=(2, 4),
+        context_dim=12,
+        norm_groups=4,
+        patch_size=2,
+    )
+    assert unet.size_multiple == 4
+    assert not np.any(ops.convert_to_numpy(computed(unet, TIMES)))
+    again = UNet.from_config(unet.get_config())
+    assert again.get_config() == unet.get_config()
+    with pytest.raises(ValueError, match=r"multiples of 4.* \(2, 6, 4, 4\)"):
+        unet(np.ones((2, 6, 4, 4), "float32"), TIMES, TEXT)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm_groups": 3},
+        {"attention": (True,)},
+        {"num_heads": (2,)},
+        {"channels": ()},
+    ],
+)
+def test_says_which_argument_is_wrong(changes):
+    arguments = {"channels": (8, 16), "attention": (True, False)}
+    with pytest.raises(ValueError, match="Received: "):
+        UNet(**(arguments | {"norm_groups": 4} | changes))
