@@ -1,7 +1,7 @@
 """The models of a pipeline: prompts to contexts, latents to pictures."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -31,7 +31,8 @@ class Components:
         tokenizer: of the text encoder.
         schedule: of the noise that the UNet was trained with.
         image_size: height and width of pictures where none is given.
-        downscale: number of pixels to a side of a latent.
+        downscale: number of pixels to a side of a latent, where the VAE is
+            a function and does not tell.
         safety_checker: tells of pictures, uint8 `(B, H, W, 3)`, which not to
             show. They become black, with a warning.
     """
@@ -53,7 +54,7 @@ class Components:
         self.tokenizer = tokenizer
         self.schedule = NoiseSchedule() if schedule is None else schedule
         self.image_size = image_size
-        self.downscale = downscale
+        self.downscale: int = getattr(vae, "downscale", downscale)
         self.safety_checker = safety_checker
 
     @property
@@ -77,8 +78,10 @@ class Components:
         Raises:
             UsageError: if a prompt is no text or too long.
         """
-        with self._text.use() as encoder:
-            return encode(encoder, self.tokenizer, as_list(prompts))
+        texts = as_list(prompts)
+        return self._text.run(
+            lambda encoder: encode(encoder, self.tokenizer, texts)
+        )
 
     def decode(self, latents: Any) -> np.ndarray:
         """Makes pictures of latents, such as a callback gets.
@@ -92,8 +95,8 @@ class Components:
         Raises:
             KerasMultiError: if a number is NaN or infinite.
         """
-        with self._vae.use() as codec:
-            pixels = codec.decode(check_finite(latents, "sampler"))
+        check_finite(latents, "sampler")
+        pixels = self._vae.run(lambda codec: codec.decode(latents))
         pictures = to_bytes(ops.convert_to_numpy(pixels))
         if self.safety_checker is not None:
             flagged = np.asarray(self.safety_checker(pictures), "bool")
@@ -113,7 +116,7 @@ def as_list(prompts: Texts) -> list[str]:
     Raises:
         UsageError: if there is none.
     """
-    texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    if not texts:
-        raise UsageError("there is no prompt")
-    return texts
+    texts = list(prompts) if isinstance(prompts, Iterable) else []
+    if not texts and prompts != "":
+        raise UsageError(f"there is no prompt. Received: {prompts!r}")
+    return [prompts] if isinstance(prompts, str) else texts

@@ -1,8 +1,7 @@
 """The models of a pipeline, kept or loaded for each use."""
 
 import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -40,11 +39,10 @@ class Part:
         self._stays = True
         return self._load()[0]
 
-    @contextmanager
-    def use(self) -> Iterator[Any]:
-        """Gives the compiled functions."""
+    def run(self, fn: Callable[[Any], Any]) -> Any:
+        """Calls a function with the compiled functions of the model."""
         try:
-            yield self._load()[1]
+            return fn(self._load()[1])
         finally:
             if not self._stays:
                 self._ready = None

@@ -139,7 +139,7 @@ class SamplingLoop:
             x,
             ops.broadcast_to(timestep, (x.shape[0],)),
             task.context,
-            task.context_mask,
+            context_mask=task.context_mask,
         )
         output = ops.cast(output, "float32")
         if guided:

@@ -1,5 +1,6 @@
 """Stable Diffusion: pictures of prompts."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from diffusion.components import Components, Texts, as_list
 from diffusion.latents import guided, sample
 from diffusion.options import Options
 from diffusion.pixels import shrink, to_bytes, to_floats, to_mask
+from diffusion.sampling import SamplingLoop
 from keras_multi.errors import UsageError
 
 
@@ -20,19 +22,39 @@ class StableDiffusion(Components):
     away from latents step by step, and the decoder of a VAE makes a picture
     of them.
 
-    Args:
-        text_encoder: makes `(B, T, D)` of int32 `(B, T)`.
-        unet: predicts from latents, timesteps and the encoded prompt.
-        vae: with `encode` and `decode`. Each of the three may also be a
-            function that loads it: then it is loaded for each use, and freed
-            before the next one is.
-        tokenizer: of the text encoder.
-        schedule: of the noise that the UNet was trained with.
-        image_size: height and width of pictures where none is given.
-        downscale: number of pixels to a side of a latent.
-        safety_checker: tells of pictures, uint8 `(B, H, W, 3)`, which not to
-            show. They become black, with a warning.
+    Its arguments are those of `Components`.
+
+    Example:
+        >>> from diffusion import UNet, VAE, CLIPTextEncoder
+        >>> from diffusion.tokenizer import CLIPTokenizer
+        >>> pipeline = StableDiffusion(
+        ...     CLIPTextEncoder(5, 1, 1, 4, 8, max_length=6),
+        ...     UNet(channels=(4,), attention=(True,), num_heads=1,
+        ...         context_dim=4, norm_groups=2),
+        ...     VAE(channels=(4,), norm_groups=2, patch_size=8),
+        ...     CLIPTokenizer.from_words(["red", "apple"], max_length=6),
+        ... )
+        >>> pipeline.text_to_image("a red apple", batch_size=3, num_steps=2,
+        ...     img_height=32, img_width=48).shape
+        (3, 32, 48, 3)
     """
+
+    @classmethod
+    def from_preset(
+        cls, preset: str | os.PathLike[str], **kwargs: Any
+    ) -> "StableDiffusion":
+        """Loads a pipeline; see `diffusion.preset.load`."""
+        from diffusion.preset import load
+
+        return load(preset, **kwargs)
+
+    def save_to_preset(
+        self, path: str | os.PathLike[str], dtype: str = "float32"
+    ) -> None:
+        """Writes the pipeline into a folder; see `diffusion.preset.save`."""
+        from diffusion.preset import save
+
+        save(path, self, dtype)
 
     def text_to_image(
         self,
@@ -261,8 +283,8 @@ class StableDiffusion(Components):
                 f"height and width of images must be multiples of "
                 f"{self.downscale}. Received: {size[0]} x {size[1]}"
             )
-        with self._vae.use() as codec:
-            clean = codec.encode(ops.convert_to_tensor(images))
+        pixels = ops.convert_to_tensor(images)
+        clean = self._vae.run(lambda codec: codec.encode(pixels))
         clean = np.repeat(ops.convert_to_numpy(clean), batch_size, axis=0)
         if int(options.num_steps * strength) == 0:
             return ops.convert_to_tensor(clean)
@@ -312,7 +334,8 @@ class StableDiffusion(Components):
             negative = ops.tile(empty, (1, chunks, 1))
         contexts = guided(context, negative, batch_size, options)
         count = len(context) * batch_size
-        with self._unet.use() as loop:
+
+        def run(loop: SamplingLoop) -> Any:
             multiple = self.downscale * loop.unet.size_multiple
             if any(side < 1 or side % multiple for side in size):
                 raise UsageError(
@@ -324,3 +347,5 @@ class StableDiffusion(Components):
             return sample(
                 loop, self.schedule, shape, contexts, options, **start
             )
+
+        return self._unet.run(run)

@@ -142,6 +142,7 @@ class CLIPTokenizer:
         )
         tokenizer.decoder = lib.decoders.ByteLevel()
         tokenizer.add_special_tokens([START, END])
+        tokenizer.post_processor = _frame(lib, tokenizer)
         return cls(tokenizer, max_length, pad)
 
     @classmethod
@@ -167,6 +168,7 @@ class CLIPTokenizer:
             lib.Regex(r"[\p{L}\p{N}]+"), behavior="removed", invert=True
         )
         tokenizer.add_special_tokens([UNKNOWN, START, END])
+        tokenizer.post_processor = _frame(lib, tokenizer)
         return cls(tokenizer, max_length)
 
     @classmethod
@@ -329,6 +331,16 @@ def parse_merges(text: str) -> list[tuple[str, str]]:
             raise DataError(f"line {number} of the merges is no pair: {line!r}")
         merges.append((pair[0], pair[1]))
     return merges
+
+
+def _frame(lib: Any, tokenizer: Any) -> Any:
+    """Tells others who read the tokenizer of start and end."""
+    return lib.processors.TemplateProcessing(
+        single=f"{START} $A {END}",
+        special_tokens=[
+            (token, tokenizer.token_to_id(token)) for token in (START, END)
+        ],
+    )
 
 
 @functools.cache

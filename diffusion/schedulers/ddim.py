@@ -39,7 +39,9 @@ class DDIM(Scheduler):
     def plan(self, num_steps: int, start: int = 0) -> Plan:
         """See `Scheduler.plan`."""
         final = self.schedule.final_alpha
-        visited = np.round(timesteps(self.schedule, num_steps, start))
+        visited = np.round(
+            timesteps(self.schedule, self.spacing, num_steps, start)
+        )
         now, following = alphas_along(self.schedule, visited, final)
         variance = (1 - following) / (1 - now) * (1 - now / following)
         variance *= self.eta**2

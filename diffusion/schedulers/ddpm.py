@@ -26,7 +26,9 @@ class DDPM(Scheduler):
 
     def plan(self, num_steps: int, start: int = 0) -> Plan:
         """See `Scheduler.plan`."""
-        visited = np.round(timesteps(self.schedule, num_steps, start))
+        visited = np.round(
+            timesteps(self.schedule, self.spacing, num_steps, start)
+        )
         now, following = alphas_along(self.schedule, visited, final=1.0)
         ratio = now / following
         variance = (1 - following) / (1 - now) * (1 - ratio)

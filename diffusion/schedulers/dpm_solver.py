@@ -1,6 +1,7 @@
 """DPM-Solver++: an exponential integrator of second order."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,11 +34,13 @@ class DPMSolver(Scheduler):
 
     Example:
         >>> DPMSolver().plan(4).timesteps.tolist()
-        [801.0, 601.0, 401.0, 201.0]
+        [999.0, 749.0, 500.0, 250.0]
     """
 
     karras: bool = False
     sde: bool = False
+
+    usual_spacing: ClassVar = "linspace"
 
     def plan(self, num_steps: int, start: int = 0) -> Plan:
         """See `Scheduler.plan`."""
@@ -79,9 +82,9 @@ class DPMSolver(Scheduler):
             if self.schedule.betas != "cosine":
                 visited = np.round(visited)
             return visited, sigma
-        if self.schedule.spacing == "linspace":
+        if self.spacing == "linspace":
             visited = np.linspace(total - 1, 0, num_steps + 1)[:-1].round()
-        elif self.schedule.spacing == "leading":
+        elif self.spacing == "leading":
             ratio = total // (num_steps + 1)
             visited = np.arange(num_steps, 0, -1) * ratio
             visited = visited + self.schedule.steps_offset

@@ -12,7 +12,7 @@ from keras_multi.errors import UsageError
 
 BETAS = ("linear", "scaled_linear", "cosine")
 PREDICTIONS = ("epsilon", "v", "sample")
-SPACINGS = ("leading", "trailing", "linspace")
+SPACINGS = ("leading", "trailing", "linspace", None)
 
 # Names in the configurations of diffusers.
 _BETA_NAMES = {
@@ -50,7 +50,9 @@ class NoiseSchedule:
             "Progressive Distillation", section 4); or `"sample"`, the data.
         spacing: which timesteps a sampler visits: `"leading"`, `"trailing"`
             or `"linspace"` (Lin et al. 2024, "Common Diffusion Noise
-            Schedules and Sample Steps are Flawed", table 2).
+            Schedules and Sample Steps are Flawed", table 2). `None` is for
+            what is usual: `"linspace"` for Euler and DPM-Solver++, else
+            `"leading"`.
         steps_offset: added to the timesteps of `"leading"`.
         final_alpha_is_one: whether samplers end at data without noise,
             rather than at the noise of the first timestep. Samplers that
@@ -73,7 +75,7 @@ class NoiseSchedule:
     beta_end: float = 0.012
     betas: str = "scaled_linear"
     prediction: str = "epsilon"
-    spacing: str = "leading"
+    spacing: str | None = None
     steps_offset: int = 1
     final_alpha_is_one: bool = False
     zero_terminal_snr: bool = False
@@ -86,7 +88,7 @@ class NoiseSchedule:
         ):
             if getattr(self, name) not in known:
                 raise UsageError(
-                    f"{name} must be one of {', '.join(known)}. "
+                    f"{name} must be one of {', '.join(map(str, known))}. "
                     f"Received: {getattr(self, name)!r}"
                 )
         if not 0 < self.beta_start <= self.beta_end < 1:
@@ -127,7 +129,7 @@ class NoiseSchedule:
             config.get("beta_end", 0.02),
             _BETA_NAMES[betas],
             _PREDICTION_NAMES[prediction],
-            config.get("timestep_spacing", "leading"),
+            config.get("timestep_spacing"),
             config.get("steps_offset", 0),
             config.get("set_alpha_to_one", True),
             config.get("rescale_betas_zero_snr", False),
@@ -137,13 +139,14 @@ class NoiseSchedule:
         """Gives the content of a `scheduler_config.json` of diffusers."""
         betas = {ours: theirs for theirs, ours in _BETA_NAMES.items()}
         predictions = {ours: name for name, ours in _PREDICTION_NAMES.items()}
+        spacing = {"timestep_spacing": self.spacing} if self.spacing else {}
         return {
             "num_train_timesteps": self.num_train_steps,
             "beta_start": self.beta_start,
             "beta_end": self.beta_end,
             "beta_schedule": betas[self.betas],
             "prediction_type": predictions[self.prediction],
-            "timestep_spacing": self.spacing,
+            **spacing,
             "steps_offset": self.steps_offset,
             "set_alpha_to_one": self.final_alpha_is_one,
             "rescale_betas_zero_snr": self.zero_terminal_snr,

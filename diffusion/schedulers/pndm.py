@@ -47,7 +47,9 @@ class PNDM(Scheduler):
     def plan(self, num_steps: int, start: int = 0) -> Plan:
         """See `Scheduler.plan`."""
         final = self.schedule.final_alpha
-        visited = np.round(timesteps(self.schedule, num_steps, start))
+        visited = np.round(
+            timesteps(self.schedule, self.spacing, num_steps, start)
+        )
         now, following = alphas_along(self.schedule, visited, final)
         from_sample, from_output = self.schedule.noise_estimate(now)
         ratio = np.sqrt(following / now)

@@ -2,6 +2,7 @@
 
 import abc
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from diffusion.schedulers.noise import NoiseSchedule
 from diffusion.schedulers.plan import Plan
@@ -16,6 +17,13 @@ class Scheduler(abc.ABC):
     """
 
     schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
+
+    usual_spacing: ClassVar = "leading"
+
+    @property
+    def spacing(self) -> str:
+        """Which timesteps to visit, see `NoiseSchedule`."""
+        return self.schedule.spacing or self.usual_spacing
 
     @abc.abstractmethod
     def plan(self, num_steps: int, start: int = 0) -> Plan:

@@ -10,7 +10,7 @@ KARRAS_RHO = 7.0
 
 
 def timesteps(
-    schedule: NoiseSchedule, num_steps: int, start: int = 0
+    schedule: NoiseSchedule, spacing: str, num_steps: int, start: int = 0
 ) -> np.ndarray:
     """Gives the timesteps to visit, float64, falling.
 
@@ -18,6 +18,7 @@ def timesteps(
 
     Args:
         schedule: whose timesteps they are.
+        spacing: how they are spread, see `NoiseSchedule`.
         num_steps: number of timesteps.
         start: how many of them to leave out.
 
@@ -26,9 +27,10 @@ def timesteps(
     """
     total = schedule.num_train_steps
     check(num_steps, start, total)
-    if schedule.spacing == "linspace":
+    visited: np.ndarray
+    if spacing == "linspace":
         visited = np.linspace(0, total - 1, num_steps)[::-1]
-    elif schedule.spacing == "leading":
+    elif spacing == "leading":
         ratio = total // num_steps
         visited = np.arange(num_steps)[::-1] * ratio + schedule.steps_offset
         visited = np.minimum(visited, total - 1)

@@ -62,6 +62,42 @@ def clip(**config: Any) -> Any:
     return drawn(CLIPTextModel(CLIPTextConfig(**settings)))
 
 
+def pipeline(prediction: str = "epsilon") -> Any:
+    """A pipeline of the small models, with a vocabulary of letters."""
+    import string
+
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+    from transformers import CLIPTokenizer
+
+    letters = string.ascii_lowercase[:22]
+    tokens = [*letters, *(letter + "</w>" for letter in letters)]
+    merges = [("r", "e"), ("re", "d</w>"), ("a", "n"), ("o", "f</w>")]
+    tokens += ["".join(pair) for pair in merges]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    return StableDiffusionPipeline(
+        vae=vae(),
+        text_encoder=clip(hidden_size=12),
+        tokenizer=CLIPTokenizer(
+            vocab={token: i for i, token in enumerate(tokens)},
+            merges=merges,
+            model_max_length=9,
+        ),
+        unet=unet("sd1"),
+        scheduler=DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+            prediction_type=prediction,
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
 def drawn(model: Any) -> Any:
     """Draws all weights of a PyTorch model; gives it."""
     import torch

@@ -1,0 +1,164 @@
+"""Whole pipelines: from a folder of diffusers, and into one."""
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+from diffusion import folder
+from diffusion.components import SafetyChecker
+from diffusion.schedulers import NoiseSchedule
+from diffusion.stable_diffusion import StableDiffusion
+from diffusion.tokenizer import CLIPTokenizer
+from keras_multi.errors import DataError, UsageError
+from keras_multi.files import prepare_folder, read_json, write_json
+
+INDEX = "model_index.json"
+SCHEDULER = Path("scheduler") / "scheduler_config.json"
+UNET = Path("unet") / folder.CONFIG
+EMBEDDED = Path(__file__).with_name("presets")
+HUB_FILES = [
+    "model_index.json",
+    "*/*.json",
+    "tokenizer/merges.txt",
+    "unet/diffusion_pytorch_model*.safetensors",
+    "vae/diffusion_pytorch_model*.safetensors",
+    "text_encoder/model*.safetensors",
+]
+CLASSES = {
+    "scheduler": ("diffusers", "DDIMScheduler"),
+    "text_encoder": ("transformers", "CLIPTextModel"),
+    "tokenizer": ("transformers", "PreTrainedTokenizerFast"),
+    "unet": ("diffusers", "UNet2DConditionModel"),
+    "vae": ("diffusers", "AutoencoderKL"),
+    "feature_extractor": (None, None),
+    "safety_checker": (None, None),
+}
+
+
+def load(
+    preset: str | os.PathLike[str],
+    low_memory: bool = False,
+    dtype: str | None = None,
+    vae_dtype: str | None = None,
+    safety_checker: SafetyChecker | None = None,
+) -> StableDiffusion:
+    """Loads a pipeline.
+
+    Args:
+        preset: the path of a folder that diffusers or `save` has written;
+            the name of a folder in `diffusion/presets`; or
+            `"hf://ORGANISATION/NAME"` on the Hugging Face hub.
+        low_memory: whether to load text encoder, UNet and VAE for each use
+            and free them after it, so that never two are in memory.
+        dtype: policy of the models, such as `"bfloat16"`; that of Keras by
+            default.
+        vae_dtype: the same for the VAE, which is the first to overflow in
+            float16; `dtype` by default.
+        safety_checker: see `Components`.
+
+    Raises:
+        UsageError: if there is no such preset, or a package that it needs is
+            not installed.
+        DataError: if its files cannot be fetched, are missing or damaged, or
+            do not fit together.
+    """
+    path = _find(preset)
+    for needed in (INDEX, SCHEDULER):
+        if not (path / needed).is_file():
+            raise DataError(
+                f"there is no {path / needed}; give the folder of a diffusers "
+                "pipeline"
+            )
+    schedule = NoiseSchedule.from_config(read_json(path / SCHEDULER))
+    tokenizer = CLIPTokenizer.from_folder(path / "tokenizer")
+    dtypes = {"vae": vae_dtype or dtype}
+    loaders = {}
+    for part in ("text_encoder", "unet", "vae"):
+        if not (path / part / folder.CONFIG).is_file():
+            raise DataError(f"there is no {path / part / folder.CONFIG}")
+        changes = {"dtype": dtypes.get(part, dtype)}
+        changes = {key: value for key, value in changes.items() if value}
+        loaders[part] = functools.partial(folder.read, path, part, **changes)
+    config = read_json(path / "vae" / folder.CONFIG)
+    downscale = config.get("patch_size", 1) * 2 ** (
+        len(config.get("block_out_channels", (0,) * 4)) - 1
+    )
+    side = read_json(path / UNET).get("sample_size") or 64
+    sides = side if isinstance(side, list) else [side, side]
+    parts: dict[str, Any] = dict(loaders)
+    if not low_memory:
+        parts = {part: loader() for part, loader in loaders.items()}
+    return StableDiffusion(
+        **parts,
+        tokenizer=tokenizer,
+        schedule=schedule,
+        image_size=(sides[0] * downscale, sides[1] * downscale),
+        downscale=downscale,
+        safety_checker=safety_checker,
+    )
+
+
+def save(
+    path: str | os.PathLike[str],
+    pipeline: StableDiffusion,
+    dtype: str = "float32",
+) -> None:
+    """Writes a pipeline as a folder that `load` and diffusers read.
+
+    Args:
+        path: of the folder; made if it is not there.
+        pipeline: what to write.
+        dtype: of the weights, `"float32"` or `"float16"`.
+
+    Raises:
+        KerasMultiError: if it cannot be written.
+    """
+    path = prepare_folder(Path(path))
+    (path / INDEX).unlink(missing_ok=True)
+    folder.write(path, "text_encoder", pipeline.text_encoder, dtype)
+    folder.write(path, "unet", pipeline.unet, dtype)
+    folder.write(path, "vae", pipeline.vae, dtype)
+    sides = [side // pipeline.downscale for side in pipeline.image_size]
+    config = {**read_json(path / UNET), "sample_size": sides}
+    write_json(path / UNET, config)
+    pipeline.tokenizer.save(path / "tokenizer")
+    prepare_folder((path / SCHEDULER).parent)
+    config = pipeline.schedule.to_config()
+    write_json(path / SCHEDULER, {"_class_name": "DDIMScheduler", **config})
+    index = {"_class_name": "StableDiffusionPipeline", **CLASSES}
+    index["requires_safety_checker"] = False
+    # The index comes last: it says that the folder is complete.
+    write_json(path / INDEX, index)
+
+
+def _find(preset: str | os.PathLike[str]) -> Path:
+    name = os.fspath(preset)
+    if name.startswith("hf://"):
+        return _fetch(name.removeprefix("hf://"))
+    if name.isidentifier() and (EMBEDDED / name).is_dir():
+        return EMBEDDED / name
+    if not Path(name).is_dir():
+        known = sorted(p.name for p in EMBEDDED.glob("*") if p.is_dir())
+        raise UsageError(
+            f"there is no folder {name!r}; give that of a diffusers pipeline, "
+            f"hf://ORGANISATION/NAME, or one of {', '.join(known)}"
+        )
+    return Path(name)
+
+
+def _fetch(name: str) -> Path:
+    """Downloads a pipeline of the Hugging Face hub into its own cache."""
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise UsageError(
+            "hf:// needs the package huggingface_hub; run: "
+            "pip install 'keras-multi[text]'"
+        ) from error
+    try:
+        path = huggingface_hub.snapshot_download(name, allow_patterns=HUB_FILES)
+    except Exception as error:  # Of httpx, the hub or the file system.
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise DataError(f"cannot fetch hf://{name}: {reason}") from error
+    return Path(path)
