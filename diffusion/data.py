@@ -7,8 +7,7 @@ import numpy as np
 from diffusion import emoji, recolored
 
 SIZE = 64  # of a picture, in pixels
-# Where a drawing may stand: places of the UNet's grid and halves of them.
-SHIFTS = (0, 4, 8)
+SHIFTS = (0, 8, 16)  # where a drawing may stand, from above and from the left
 PLACES = tuple((top, left) for top in SHIFTS for left in SHIFTS)
 NUM_VARIANTS = 2 * len(PLACES)
 
@@ -48,8 +47,11 @@ class Split:
     held_out: Pictures
 
 
-def load() -> Split:
+def load(pictures: int | None = None) -> Split:
     """Draws all pictures; they are the same everywhere.
+
+    Args:
+        pictures: how many to train on at most, spread evenly over all.
 
     Raises:
         DataError: if the font is not installed, or not one of bitmaps.
@@ -65,6 +67,11 @@ def load() -> Split:
     held_out = Pictures(
         pairs.pictures[out], tuple((str(text),) for text in texts[out])
     )
+    if pictures is not None and pictures < len(train):
+        chosen = np.linspace(0, len(train) - 1, pictures).astype(int)
+        train = Pictures(
+            train.drawings[chosen], tuple(train.captions[i] for i in chosen)
+        )
     return Split(train, held_out)
 
 
@@ -88,7 +95,7 @@ def variant(drawings: np.ndarray, number: int) -> np.ndarray:
     return np.pad(drawings, edges, constant_values=255)
 
 
-def variants(drawings: np.ndarray) -> np.ndarray:
-    """Gives all variants, uint8 `(n, NUM_VARIANTS, SIZE, SIZE, 3)`."""
-    each = [variant(drawings, number) for number in range(NUM_VARIANTS)]
-    return np.stack(each, axis=1)
+def variants(drawings: np.ndarray, step: int = 1) -> np.ndarray:
+    """Gives each so-many-th variant, uint8 `(n, variants, SIZE, SIZE, 3)`."""
+    numbers = range(0, NUM_VARIANTS, step)
+    return np.stack([variant(drawings, i) for i in numbers], axis=1)

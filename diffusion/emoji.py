@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_multi.data.emoji_font import assigned, draw, find_font, open_font
 
-SIZE = 56  # of a drawing, in pixels
+SIZE = 48  # of a drawing, in pixels
 
 # Two pictures closer than this (mean square of the difference, pixels in
 # [-1, 1]; 13.7 dB) are near twins: clock faces, phases of the moon, faces.

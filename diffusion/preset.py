@@ -63,7 +63,7 @@ def load(
         DataError: if its files cannot be fetched, are missing or damaged, or
             do not fit together.
     """
-    path = _find(preset)
+    path = find(preset)
     for needed in (INDEX, SCHEDULER):
         if not (path / needed).is_file():
             raise DataError(
@@ -132,7 +132,7 @@ def save(
     write_json(path / INDEX, index)
 
 
-def _find(preset: str | os.PathLike[str]) -> Path:
+def find(preset: str | os.PathLike[str]) -> Path:
     name = os.fspath(preset)
     if name.startswith("hf://"):
         return _fetch(name.removeprefix("hf://"))
