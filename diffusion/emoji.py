@@ -48,12 +48,13 @@ RANGES = (
     (0x1F9DA, 0x1FAD9),
 )
 # Signs, and what there are many of that look alike.
-LEFT_OUT = frozenset(
-    "adult alien arrow banknote book boy calendar chart child clock component "
-    "couple emoji envelope faces finger flag girl hand heart "
-    "hearts index lock mailbox man mark men modifier moon musical no off older "
-    "ornament people person sign symbol woman women".split()
+LEFT_OUT = (
+    "adult alien arrow banknote book boy calendar chart child clock couple "
+    "emoji envelope faces finger flag girl hand heart hearts index lock mailbox "
+    "man mark men modifier moon musical no off older ornament people person "
+    "sign symbol woman women"
 )
+JOINTS = "and at back behind facing in of on or over with"
 
 
 def load() -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
@@ -68,10 +69,11 @@ def load() -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
     """
     font = open_font(find_font())
     missing = draw("\U0010ffff", font)
+    left_out = set(LEFT_OUT.split())
     pictures, names = [], []
     for character in assigned(RANGES):
         name = words(unicodedata.name(character))
-        if len(name) > MOST_WORDS or LEFT_OUT.intersection(name):
+        if len(name) > MOST_WORDS or left_out.intersection(name):
             continue
         picture = draw(character, font)
         drawn = not np.array_equal(picture, missing) and picture.std() > 8
@@ -134,9 +136,10 @@ def captions(names: list[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
         >>> captions([("red", "apple"), ("slice", "of", "pizza")])
         (('red apple', 'apple'), ('slice of pizza', 'slice'))
     """
+    joints = JOINTS.split()
     found = []
     for name in names:
-        ends = [i for i, word in enumerate(name) if word in _JOINTS and i]
+        ends = [i for i, word in enumerate(name) if word in joints and i]
         head = name[: ends[0]] if ends else name
         short = [head, head[-1:]]
         found.append([" ".join(name), *(" ".join(s) for s in short if s)])
@@ -151,6 +154,3 @@ def captions(names: list[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
         )
         for own in found
     )
-
-
-_JOINTS = frozenset("and at back behind facing in of on or over with".split())

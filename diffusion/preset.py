@@ -133,6 +133,7 @@ def save(
 
 
 def find(preset: str | os.PathLike[str]) -> Path:
+    """Gives the folder of a preset; see `load`."""
     name = os.fspath(preset)
     if name.startswith("hf://"):
         return _fetch(name.removeprefix("hf://"))
