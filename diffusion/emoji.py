@@ -50,9 +50,9 @@ RANGES = (
 # Signs, and what there are many of that look alike.
 LEFT_OUT = (
     "adult alien arrow banknote book boy calendar chart child clock couple "
-    "emoji envelope faces finger flag girl hand heart hearts index lock mailbox "
-    "man mark men modifier moon musical no off older ornament people person "
-    "sign symbol woman women"
+    "emoji envelope faces finger flag girl hand heart hearts index lock "
+    "mailbox man mark men modifier moon musical no off older ornament people "
+    "person sign symbol woman women"
 )
 JOINTS = "and at back behind facing in of on or over with"
 

@@ -46,9 +46,9 @@ class Recipe:
     pictures: int | None = None
     vae_channels: tuple[int, ...] = (32, 48)
     latent_channels: int = 4
-    vae_epochs: int = 6
+    vae_epochs: int = 3
     vae_batch_size: int = 8
-    vae_learning_rate: float = 2e-3
+    vae_learning_rate: float = 2.5e-3
     kl_weight: float = 2e-4
     channels: tuple[int, ...] = (72, 104)
     attention: tuple[bool, ...] = (False, True)
