@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from diffusion import data
-from diffusion.recolored import COLORS, THINGS, Recolored
+from diffusion import data, recolored
+from diffusion.recolored import Recolored
 from keras_multi import backend, training
 from keras_multi.errors import DataError
 from keras_multi.presets import read_safetensors, write_safetensors
@@ -45,8 +45,8 @@ class Judge(keras.Model):
                 keras.layers.Flatten(),
             ]
         )
-        self.color = keras.layers.Dense(len(COLORS))
-        self.thing = keras.layers.Dense(len(THINGS))
+        self.color = keras.layers.Dense(len(recolored.COLORS))
+        self.thing = keras.layers.Dense(len(recolored.THINGS))
 
     def build(self, *_: Any) -> None:
         """Makes the weights, if they are not there yet."""
