@@ -188,7 +188,8 @@ def nearest(pictures: np.ndarray, drawings: np.ndarray) -> Nearest:
     flat = pictures.reshape(len(pictures), -1).astype(np.float32) / 255
     norms = np.sum(flat**2, axis=1, keepdims=True)
     best = np.full(len(pictures), np.inf)
-    chosen = np.zeros((2, len(pictures)), np.int64)
+    drawing = np.zeros(len(pictures), np.int64)
+    place = np.zeros(len(pictures), np.int64)
     for number in range(data.NUM_VARIANTS):
         shown = data.variant(drawings, number)
         others = shown.reshape(len(shown), -1).astype(np.float32) / 255
@@ -197,10 +198,11 @@ def nearest(pictures: np.ndarray, drawings: np.ndarray) -> Nearest:
         least = np.mean((flat - others[first]) ** 2, axis=1, dtype=np.float64)
         better = least < best
         best[better] = least[better]
-        chosen[:, better] = first[better], number
+        drawing[better] = first[better]
+        place[better] = number
     with np.errstate(divide="ignore"):
         psnr = -10 * np.log10(best)
-    return Nearest(chosen[0], chosen[1], psnr)
+    return Nearest(drawing, place, psnr)
 
 
 def write_sheet(

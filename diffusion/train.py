@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,8 @@ def train(
         "judge": accuracy,
     }
     write_json(directory / METRICS, result)
-    training.remove_checkpoint(directory / UNET_CHECKPOINT)
+    for stage in (VAE_CHECKPOINT, UNET_CHECKPOINT):
+        shutil.rmtree(directory / stage)
     return result
 
 
@@ -98,11 +100,13 @@ def train_vae(
     Args:
         recipe: what to train.
         pictures: what to learn.
-        directory: the folder of the run; gets the folder `vae`.
+        directory: the folder of the run. The autoencoder is kept in full
+            precision beside the checkpoint, for a run that is killed later.
         progress: whether to show a progress bar.
     """
-    if (directory / "vae" / folder.CONFIG).exists():
-        vae: VAE = folder.read(directory, "vae")
+    stage = directory / VAE_CHECKPOINT
+    if (stage / "vae" / folder.CONFIG).exists():
+        vae: VAE = folder.read(stage, "vae")
         return vae
     backend.seed(recipe.seed)
     vae = VAE(
@@ -126,14 +130,14 @@ def train_vae(
         epochs=recipe.vae_epochs,
         batch_size=recipe.vae_batch_size,
         seed=recipe.seed,
-        checkpoint_dir=directory / VAE_CHECKPOINT,
+        checkpoint_dir=stage,
         progress=progress,
         description="autoencoder",
         settings=dataclasses.asdict(recipe),
     )
     vae.scaling_factor = float(1 / encode(vae, shown[::3]).std())
-    folder.write(directory, "vae", vae)
-    training.remove_checkpoint(directory / VAE_CHECKPOINT)
+    folder.write(stage, "vae", vae)
+    training.remove_checkpoint(stage)
     return vae
 
 

@@ -19,7 +19,7 @@ def pairs():
 
 
 def test_learns_color_and_shape_and_comes_back_from_its_file(pairs, tmp_path):
-    trained, accuracy = judge.train(pairs, epochs=25, seed=0, progress=False)
+    trained, accuracy = judge.train(pairs, epochs=60, seed=0, progress=False)
     assert accuracy["both"] > 0.9
     assert min(accuracy["color"], accuracy["thing"]) >= accuracy["both"]
     judge.save(trained, tmp_path)
