@@ -14,6 +14,9 @@ class Recipe:
     Make it with `Recipe.of`, which checks names and types.
 
     Attributes:
+        start: preset to go on from, such as the folder of another run: its
+            autoencoder stays as it is, and its text encoder and UNet are
+            trained further; `None` to begin from nothing.
         pictures: number of captioned drawings to learn, at most; `None` for
             all.
         vae_channels: of the autoencoder at half and quarter size.
@@ -43,6 +46,7 @@ class Recipe:
         seed: seed of the weights, the noise and the order of the pictures.
     """
 
+    start: str | None = None
     pictures: int | None = None
     vae_channels: tuple[int, ...] = (32, 48)
     latent_channels: int = 4
@@ -55,9 +59,9 @@ class Recipe:
     num_heads: int = 4
     text_dim: int = 128
     text_layers: int = 1
-    epochs: int = 20
+    epochs: int = 12
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.998

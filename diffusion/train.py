@@ -14,6 +14,7 @@ from diffusion.autoencoding import Autoencoding, encode
 from diffusion.clip import CLIPTextEncoder
 from diffusion.denoising import Denoising
 from diffusion.evaluate import SHEET, evaluate
+from diffusion.preset import find
 from diffusion.recipe import GROUPS, Recipe
 from diffusion.schedulers import NoiseSchedule
 from diffusion.stable_diffusion import StableDiffusion
@@ -27,6 +28,13 @@ HISTORY = "history.json"
 NO_DECAY = ("bias", "gamma", "beta", "embeddings")
 VAE_VARIANTS = 6  # each so-many-th variant is shown to the autoencoder
 MAX_TOKENS = 8
+SCHEDULE = NoiseSchedule(
+    betas="cosine",
+    prediction="v",
+    spacing="trailing",
+    steps_offset=0,
+    final_alpha_is_one=True,
+)
 UNET_CHECKPOINT, VAE_CHECKPOINT = "checkpoint-unet", "checkpoint-vae"
 CAPTIONS = 6  # rows of captions: 1, 2 and 3 of them come equally often
 
@@ -62,11 +70,11 @@ def train(
     directory = prepare_folder(output_dir)
     (directory / METRICS).unlink(missing_ok=True)
     pictures = data.load(recipe.pictures).train
+    vae = train_vae(recipe, pictures, directory, progress)
     referee, accuracy = judge.train(
         recolored.load(), recipe.judge_epochs, recipe.seed, progress
     )
     judge.save(referee, directory)
-    vae = train_vae(recipe, pictures, directory, progress)
     pipeline, history = train_unet(recipe, pictures, vae, directory, progress)
     pipeline.save_to_preset(directory, "float16")
     write_json(directory / RECIPE, dataclasses.asdict(recipe))
@@ -88,14 +96,14 @@ def train(
     }
     write_json(directory / METRICS, result)
     for stage in (VAE_CHECKPOINT, UNET_CHECKPOINT):
-        shutil.rmtree(directory / stage)
+        shutil.rmtree(directory / stage, ignore_errors=True)
     return result
 
 
 def train_vae(
     recipe: Recipe, pictures: data.Pictures, directory: Path, progress: bool
 ) -> VAE:
-    """Trains the autoencoder, or reads it if it is there already.
+    """Trains the autoencoder, or reads it where there is one to go on from.
 
     Args:
         recipe: what to train.
@@ -105,8 +113,9 @@ def train_vae(
         progress: whether to show a progress bar.
     """
     stage = directory / VAE_CHECKPOINT
-    if (stage / "vae" / folder.CONFIG).exists():
-        vae: VAE = folder.read(stage, "vae")
+    done = stage if recipe.start is None else find(recipe.start)
+    if (done / "vae" / folder.CONFIG).exists():
+        vae: VAE = folder.read(done, "vae")
         return vae
     backend.seed(recipe.seed)
     vae = VAE(
@@ -161,17 +170,23 @@ def train_unet(
         The whole pipeline, and what happened.
     """
     backend.seed(recipe.seed)
-    tokenizer = CLIPTokenizer.from_words(pictures.words, MAX_TOKENS)
-    schedule = NoiseSchedule(
-        betas="cosine",
-        prediction="v",
-        spacing="trailing",
-        steps_offset=0,
-        final_alpha_is_one=True,
-    )
+    if recipe.start is not None:
+        start = StableDiffusion.from_preset(
+            recipe.start, dtype=recipe.precision
+        )
+    else:
+        tokenizer = CLIPTokenizer.from_words(pictures.words, MAX_TOKENS)
+        start = StableDiffusion(
+            make_text_encoder(recipe, len(tokenizer)),
+            make_unet(recipe),
+            vae,
+            tokenizer,
+            SCHEDULE,
+        )
+    tokenizer, schedule = start.tokenizer, start.schedule
     model = Denoising(
-        make_unet(recipe),
-        make_text_encoder(recipe, len(tokenizer)),
+        start.unet,
+        start.text_encoder,
         schedule,
         tokenizer("")[0],
         recipe.min_snr,

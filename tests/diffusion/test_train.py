@@ -68,6 +68,19 @@ def test_trains_all_parts_and_measures_them(trained):
     assert json.loads(run("evaluate", str(folder), "--json"))["test"] == test
 
 
+def test_goes_on_from_another_run(trained, tmp_path):
+    folder, _ = trained
+    recipe = Recipe.of(**TINY | {"epochs": 1}, start=str(folder))
+    train.train(recipe, tmp_path, progress=False)
+    before, after = (
+        json.loads((path / "history.json").read_text())["metrics"]["loss"]
+        for path in (folder, tmp_path)
+    )
+    assert after[0] < before[0]
+    with pytest.raises(UsageError, match="no folder"):
+        train.train(Recipe.of(start="nowhere"), tmp_path, progress=False)
+
+
 def test_makes_pictures_and_makes_them_again(trained, tmp_path):
     folder, _ = trained
     out = tmp_path / "made.png"
