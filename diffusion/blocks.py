@@ -6,15 +6,16 @@ import keras
 from keras import ops
 
 from keras_multi import backend
+from keras_multi.layers import Conv2D
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 
 def convolution(
     channels: int, size: int = 3, **kwargs: Any
 ) -> keras.layers.Layer:
     """Gives a convolution that keeps the size of the picture."""
-    return keras.layers.Conv2D(channels, size, padding="same", **kwargs)
+    return Conv2D(channels, size, padding="same", **kwargs)
 
 
 def group_norm(groups: int, epsilon: float, dtype: Any) -> keras.layers.Layer:
@@ -344,9 +345,7 @@ class Downsample(keras.layers.Layer):
         super().__init__(**kwargs)
         start = 1 if symmetric else 0
         self.padding = ((0, 0), (start, 1), (start, 1), (0, 0))
-        self.conv = keras.layers.Conv2D(
-            channels, 3, strides=2, dtype=self.dtype_policy
-        )
+        self.conv = Conv2D(channels, 3, strides=2, dtype=self.dtype_policy)
 
     def build(self, input_shape: Shape) -> None:
         """Makes the weights."""

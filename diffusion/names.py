@@ -13,7 +13,8 @@ from diffusion.blocks import (
 )
 from diffusion.clip import CLIPTextEncoder
 from diffusion.slots import Slot, Slots, of_layers
-from diffusion.unet import DownBlock, UNet, UpBlock
+from diffusion.unet import UNet
+from diffusion.unet_blocks import DownBlock, UpBlock
 from diffusion.vae import VAE, Decoder, Encoder, Middle
 
 Named = Iterator[tuple[str, keras.layers.Layer]]

@@ -10,7 +10,6 @@ from keras import ops
 from diffusion.blocks import (
     Downsample,
     ResnetBlock,
-    Shape,
     SpatialTransformer,
     Upsample,
     convolution,
@@ -18,6 +17,7 @@ from diffusion.blocks import (
     group_norm,
     space_to_depth,
 )
+from diffusion.unet_blocks import DownBlock, UpBlock, places
 
 
 @keras.saving.register_keras_serializable("diffusion")
@@ -58,7 +58,8 @@ class UNet(keras.Model):
         timesteps: `(B,)` int or float, from 0 (no noise) on.
         context: float `(B, T, context_dim)`, the text.
         context_mask: bool `(B, T)`, false at parts of the context that do not
-            count; all do if `None`.
+            count; all do if `None`. Give it by name: Keras adds it by name,
+            too, if it is `None`.
 
     Returns:
         Float32 `(B, H, W, out_channels)`.
@@ -184,21 +185,21 @@ class UNet(keras.Model):
         first = self.channels[0]
         self.time_in.build((None, first))
         self.time_out.build((None, self.time_dim))
-        self.conv_in.build(_shape(self.in_channels * self.patch_size**2))
+        self.conv_in.build(places(self.in_channels * self.patch_size**2))
         skips = [first]
         dim = first
         for down in self.down_blocks:
-            down.build(_shape(dim))
+            down.build(places(dim))
             dim = down.resnets[0].channels
             skips += [dim] * (len(down.resnets) + (down.resample is not None))
         for layer in self.middle:
-            layer.build(_shape(dim))
+            layer.build(places(dim))
         for up in self.up_blocks:
             own = [skips.pop() for _ in up.resnets]
-            up.build(_shape(dim), own)
+            up.build(places(dim), own)
             dim = up.resnets[0].channels
-        self.norm_out.build(_shape(dim))
-        self.conv_out.build(_shape(dim))
+        self.norm_out.build(places(dim))
+        self.conv_out.build(places(dim))
 
     def call(
         self,
@@ -255,104 +256,6 @@ class UNet(keras.Model):
         }
 
 
-class DownBlock(keras.layers.Layer):
-    """Residual blocks, attention and downsampling at one resolution.
-
-    Args:
-        resnets: residual blocks.
-        attentions: what follows each of them, or `None`.
-        resample: what comes last, or `None`.
-        **kwargs: arguments of `keras.layers.Layer`.
-
-    Call arguments:
-        x, time, context, mask: see `ResnetBlock` and `SpatialTransformer`.
-
-    Returns:
-        The output, and the list of what the way up will need.
-    """
-
-    def __init__(
-        self,
-        resnets: Sequence[ResnetBlock],
-        attentions: Sequence[SpatialTransformer | None],
-        resample: Downsample | None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.resnets = tuple(resnets)
-        self.attentions = tuple(attentions)
-        self.resample = resample
-
-    def build(self, input_shape: Shape, *_: Any) -> None:
-        """Makes the weights."""
-        others = [self.resnets[0].channels] * (len(self.resnets) - 1)
-        _build_stages(self, [input_shape[-1], *others])
-
-    def call(self, x: Any, time: Any, context: Any, mask: Any = None) -> Any:
-        """Computes the block; see the class."""
-        passed = []
-        for resnet, attention in zip(
-            self.resnets, self.attentions, strict=True
-        ):
-            x = resnet(x, time)
-            if attention is not None:
-                x = attention(x, context, mask)
-            passed.append(x)
-        if self.resample is not None:
-            x = self.resample(x)
-            passed.append(x)
-        return x, passed
-
-
-class UpBlock(keras.layers.Layer):
-    """Residual blocks, attention and upsampling at one resolution.
-
-    Args:
-        resnets: residual blocks.
-        attentions: what follows each of them, or `None`.
-        resample: what comes last, or `None`.
-        **kwargs: arguments of `keras.layers.Layer`.
-
-    Call arguments:
-        x, time, context, mask: see `ResnetBlock` and `SpatialTransformer`.
-        skips: what the way down has passed, one tensor per residual block.
-
-    Returns:
-        The output.
-    """
-
-    def __init__(
-        self,
-        resnets: Sequence[ResnetBlock],
-        attentions: Sequence[SpatialTransformer | None],
-        resample: Upsample | None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.resnets = tuple(resnets)
-        self.attentions = tuple(attentions)
-        self.resample = resample
-
-    def build(self, input_shape: Shape, skips: Sequence[int], *_: Any) -> None:
-        """Makes the weights; `skips` are the channels of what is passed."""
-        dims = [input_shape[-1]] + [self.resnets[0].channels] * (len(skips) - 1)
-        _build_stages(
-            self, [dim + skip for dim, skip in zip(dims, skips, strict=True)]
-        )
-
-    def call(
-        self, x: Any, skips: Any, time: Any, context: Any, mask: Any = None
-    ) -> Any:
-        """Computes the block; see the class."""
-        for resnet, attention, skip in zip(
-            self.resnets, self.attentions, skips, strict=True
-        ):
-            x = resnet(ops.concatenate([x, skip], axis=-1), time)
-            if attention is not None:
-                x = attention(x, context, mask)
-        return x if self.resample is None else self.resample(x)
-
-
 def sinusoids(timesteps: Any, dim: int) -> Any:
     """Turns time steps into cosines and sines, `(B, dim)`.
 
@@ -364,22 +267,6 @@ def sinusoids(timesteps: Any, dim: int) -> Any:
     )
     angles = ops.cast(timesteps, "float32")[:, None] * rates  # (B, dim / 2)
     return ops.concatenate([ops.cos(angles), ops.sin(angles)], axis=-1)
-
-
-def _shape(dim: int) -> Shape:
-    return (None, None, None, dim)
-
-
-def _build_stages(block: DownBlock | UpBlock, inputs: Sequence[Any]) -> None:
-    out = _shape(block.resnets[0].channels)
-    for resnet, attention, dim in zip(
-        block.resnets, block.attentions, inputs, strict=True
-    ):
-        resnet.build(_shape(dim))
-        if attention is not None:
-            attention.build(out)
-    if block.resample is not None:
-        block.resample.build(out)
 
 
 def _check(

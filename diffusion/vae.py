@@ -268,9 +268,10 @@ class Decoder(keras.layers.Layer):
         """Makes the weights."""
         dim = _build(self.project_in, input_shape[-1])
         dim = _build(self.conv_in, dim)
-        for layer in (self.middle, *self.blocks):
-            layer.build((None, None, None, dim))
-            dim = layer.channels
+        stages: list[Middle | Stage] = [self.middle, *self.blocks]
+        for stage in stages:
+            stage.build((None, None, None, dim))
+            dim = stage.channels
         self.norm_out.build((None, None, None, dim))
         _build(self.conv_out, dim)
 

@@ -7,6 +7,10 @@ import keras
 import torch
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
+DTYPES = [torch.float32]
+if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    DTYPES.append(torch.bfloat16)
+
 
 class PackedKernel:
     """A copy of the kernel of a convolution, in the layout of oneDNN.
@@ -45,7 +49,7 @@ class PackedKernel:
             or torch.is_grad_enabled()
             or not isinstance(kernel, keras.Variable)
             or x.device.type != "cpu"
-            or x.dtype not in (torch.float32, torch.bfloat16)
+            or x.dtype not in DTYPES
             or in_stateless_scope()
         ):
             return None

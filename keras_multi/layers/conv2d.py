@@ -69,17 +69,23 @@ class Conv2D(keras.layers.Conv2D):
             )
             if outputs is not None:
                 return outputs
-        _, *size, _ = self.compute_output_shape(shape)
+        size = [self._size(axis, shape[1 + axis]) for axis in (0, 1)]
         if (shape[0] or 1) * prod(size) > self._max_patches:
             return super().convolution_op(inputs, kernel)
         return self._multiply_patches(inputs, kernel, padding, size)
+
+    def _size(self, axis: int, length: int) -> int:
+        """Length of the outputs along the height or the width."""
+        if self.padding == "valid":
+            length -= self.kernel_size[axis] - 1
+        return -(-length // self.strides[axis])
 
     def _padding(self, axis: int, length: int) -> tuple[int, int]:
         """Zeros before and after the inputs, along the height or the width."""
         if self.padding == "valid":
             return 0, 0
         size, stride = self.kernel_size[axis], self.strides[axis]
-        steps = -(-length // stride) - 1
+        steps = self._size(axis, length) - 1
         total = max(steps * stride + size - length, 0)
         return total // 2, total - total // 2
 

@@ -121,4 +121,6 @@ def write_safetensors(
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for array in arrays.values():
-            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+            file.write(
+                np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            )

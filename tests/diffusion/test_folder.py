@@ -10,6 +10,8 @@ from keras_multi.presets import read_safetensors, write_safetensors
 
 WEIGHTS = "model.safetensors"
 
+pytestmark = pytest.mark.slow  # names and files, on no backend in particular
+
 
 @pytest.fixture
 def path(tmp_path):

@@ -8,6 +8,8 @@ from diffusion.unet import UNet
 from keras_multi.errors import DataError
 from keras_multi.presets import write_safetensors
 
+pytestmark = pytest.mark.slow  # names and files, on no backend in particular
+
 RNG = np.random.default_rng(4)
 BLOCK = "down_blocks.0.attentions.0"
 QUERY = f"{BLOCK}.transformer_blocks.0.attn1.to_q"

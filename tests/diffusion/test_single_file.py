@@ -9,6 +9,8 @@ from diffusion.single_file import PREFIXES, original_names, read
 from keras_multi.errors import DataError, UsageError
 from tests.diffusion.reference import STYLES, clip, unet, vae
 
+pytestmark = pytest.mark.slow  # names and files, on no backend in particular
+
 UNET = {
     "channels": (8, 16),
     "attention": (True, False),

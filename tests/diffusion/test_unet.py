@@ -7,7 +7,13 @@ from diffusion import folder
 from diffusion.names import slots_of
 from diffusion.unet import UNet
 from keras_multi import backend
-from tests.diffusion.reference import STYLES, channels_last, close, unet
+from tests.diffusion.reference import (
+    STYLES,
+    channels_last,
+    close,
+    computed,
+    unet,
+)
 
 RNG = np.random.default_rng(2)
 LATENTS = RNG.normal(size=(2, 4, 4, 4)).astype("float32")
@@ -18,11 +24,6 @@ TEXT = RNG.normal(size=(2, 5, 12)).astype("float32")
 MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
 # What makes no code that takes longer than the computation.
 MODE = {"jax": "xla", "torch": "eager", "tensorflow": "graph"}
-
-
-def computed(model, times, mask=None):
-    compiled = backend.inference(lambda *inputs: model(*inputs, mask))
-    return compiled(LATENTS, times, TEXT)
 
 
 def theirs(model, mask=None):
@@ -45,13 +46,25 @@ def test_equals_diffusers(tmp_path, style):
     expected = unet(style)
     expected.save_pretrained(tmp_path / "unet")
     model = folder.read(tmp_path, "unet")
-    mask = MASK if style == "sd1" else None
-    close(computed(model, TIMES, mask), theirs(expected, mask))
+    ours = computed(model, LATENTS, TIMES, TEXT)
+    close(ours, theirs(expected))
 
     folder.write(tmp_path / "again", "unet", model)
     again = UNet2DConditionModel.from_pretrained(tmp_path / "again" / "unet")
     for name, value in again.state_dict().items():
         assert torch.equal(value, expected.state_dict()[name])
+
+
+def test_a_mask_equals_diffusers_when_compiled(tmp_path):
+    expected = unet("sd1")
+    expected.save_pretrained(tmp_path / "unet")
+    model = folder.read(tmp_path, "unet")
+    compiled = backend.inference(
+        lambda latents, times, text, mask: model(
+            latents, times, text, context_mask=mask
+        )
+    )
+    close(compiled(LATENTS, TIMES, TEXT, MASK), theirs(expected, MASK))
 
 
 def test_gradients_equal_diffusers(tmp_path):
@@ -66,7 +79,9 @@ def test_gradients_equal_diffusers(tmp_path):
 
     def loss_of(latents, times, text):
         return backend.value_and_gradients(
-            lambda: ops.mean(ops.square(model(latents, times, text) - target)),
+            lambda: ops.mean(
+                ops.square(ops.subtract(model(latents, times, text), target))
+            ),
             variables,
         )
 
@@ -87,7 +102,7 @@ def test_low_precision_keeps_the_time(tmp_path):
     expected = unet("sd1")
     expected.save_pretrained(tmp_path / "unet")
     model = folder.read(tmp_path, "unet", dtype="mixed_bfloat16")
-    ours = computed(model, TIMES.astype("float32"))
+    ours = computed(model, LATENTS, TIMES.astype("float32"), TEXT)
     assert "float32" in str(ours.dtype)
     close(ours, theirs(expected), 0.05)
 
@@ -102,7 +117,9 @@ def test_patches_and_configuration():
         patch_size=2,
     )
     assert unet.size_multiple == 4
-    assert not np.any(ops.convert_to_numpy(computed(unet, TIMES)))
+    unet.build()
+    outputs = computed(unet, LATENTS, TIMES, TEXT)
+    assert not np.any(ops.convert_to_numpy(outputs))
     again = UNet.from_config(unet.get_config())
     assert again.get_config() == unet.get_config()
     with pytest.raises(ValueError, match=r"multiples of 4.* \(2, 6, 4, 4\)"):
