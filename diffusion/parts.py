@@ -8,10 +8,12 @@ import keras
 from keras import ops
 
 from diffusion.sampling import SamplingLoop
+from diffusion.tiling import tiled
 from keras_multi import backend
 from keras_multi.errors import KerasMultiError
 
-PIXELS_AT_ONCE = 512 * 512  # in a call of the VAE
+PIXELS_AT_ONCE = 512 * 512  # of small pictures, in a call of the VAE
+TILE = 768  # side in pixels, of larger pictures
 
 Source = Any  # a keras.Model, or a function that loads one
 
@@ -75,14 +77,14 @@ def vae_part(source: Source) -> Part:
 
 
 class Codec:
-    """Encodes and decodes with a VAE, as many pictures at once as are small.
+    """Encodes and decodes with a VAE: a few small pictures at once, or tiles.
 
     Args:
         vae: the model.
     """
 
     def __init__(self, vae: Any) -> None:
-        self._vae = vae
+        self._scaling, self._side = vae.scaling_factor, vae.downscale
         self._encode = backend.bind(vae, lambda x: vae.encode(x)[0])
         self._decode = backend.bind(vae, vae.decode)
 
@@ -95,9 +97,13 @@ class Codec:
         Raises:
             KerasMultiError: if a latent is no finite number.
         """
-        pixels = pictures.shape[1] * pictures.shape[2]
-        latents = _in_slices(self._encode, pictures, pixels)
-        return check_finite(latents * self._vae.scaling_factor, "encoder")
+        tile = TILE // self._side * self._side
+        latents = _in_slices(
+            lambda x: tiled(self._encode, x, tile, 1, self._side),
+            pictures,
+            pictures.shape[1] * pictures.shape[2],
+        )
+        return check_finite(latents * self._scaling, "encoder")
 
     def decode(self, latents: Any) -> Any:
         """Gives pictures, float32 `(B, H, W, 3)`, about in [-1, 1].
@@ -108,12 +114,12 @@ class Codec:
         Raises:
             KerasMultiError: if a pixel is no finite number.
         """
-        scale = self._vae.downscale
-        pixels = latents.shape[1] * latents.shape[2] * scale**2
-        latents = latents / self._vae.scaling_factor
-        return check_finite(
-            _in_slices(self._decode, latents, pixels), "decoder"
+        pictures = _in_slices(
+            lambda x: tiled(self._decode, x, TILE // self._side, self._side),
+            latents / self._scaling,
+            latents.shape[1] * latents.shape[2] * self._side**2,
         )
+        return check_finite(pictures, "decoder")
 
 
 def check_finite(x: Any, what: str) -> Any:
@@ -125,8 +131,8 @@ def check_finite(x: Any, what: str) -> Any:
     if not bool(ops.all(ops.isfinite(x))):
         raise KerasMultiError(
             f"the {what} gave numbers that are not finite: float16 ends at "
-            "65504. Load the model with dtype='float32', or 'bfloat16', "
-            "which has the range of float32"
+            "65504. Load the model with dtype='float32' (for the VAE alone: "
+            "vae_dtype='float32'), or with 'bfloat16', which goes as far"
         )
     return x
 

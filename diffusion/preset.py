@@ -2,16 +2,19 @@
 
 import functools
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diffusion import folder
+from diffusion import folder, single_file
 from diffusion.components import SafetyChecker
 from diffusion.schedulers import NoiseSchedule
 from diffusion.stable_diffusion import StableDiffusion
 from diffusion.tokenizer import CLIPTokenizer
 from keras_multi.errors import DataError, UsageError
 from keras_multi.files import prepare_folder, read_json, write_json
+from keras_multi.presets import read_safetensors
 
 INDEX = "model_index.json"
 SCHEDULER = Path("scheduler") / "scheduler_config.json"
@@ -41,13 +44,15 @@ def load(
     low_memory: bool = False,
     dtype: str | None = None,
     vae_dtype: str | None = None,
+    prediction: str | None = None,
     safety_checker: SafetyChecker | None = None,
 ) -> StableDiffusion:
     """Loads a pipeline.
 
     Args:
-        preset: the path of a folder that diffusers or `save` has written;
-            the name of a folder in `diffusion/presets`; or
+        preset: the path of a folder that diffusers or `save` has written, or
+            of a safetensors file of Stable Diffusion 1 or 2 with the original
+            names; the name of a folder in `diffusion/presets`; or
             `"hf://ORGANISATION/NAME"` on the Hugging Face hub.
         low_memory: whether to load text encoder, UNet and VAE for each use
             and free them after it, so that never two are in memory.
@@ -55,6 +60,10 @@ def load(
             default.
         vae_dtype: the same for the VAE, which is the first to overflow in
             float16; `dtype` by default.
+        prediction: what the UNet predicts, see `NoiseSchedule`; that of the
+            folder by default. A single file does not tell: Stable Diffusion
+            2 for pictures of 768 pixels predicts `"v"`, all others
+            `"epsilon"`.
         safety_checker: see `Components`.
 
     Raises:
@@ -64,39 +73,52 @@ def load(
             do not fit together.
     """
     path = find(preset)
-    for needed in (INDEX, SCHEDULER):
+    read, arguments = (_of_folder if path.is_dir() else _of_file)(path)
+    loaders = {}
+    for part in ("text_encoder", "unet", "vae"):
+        chosen = vae_dtype or dtype if part == "vae" else dtype
+        changes = {} if chosen is None else {"dtype": chosen}
+        loaders[part] = functools.partial(read, path, part, **changes)
+    parts: dict[str, Any] = dict(loaders)
+    if not low_memory:
+        parts = {part: loader() for part, loader in loaders.items()}
+    if prediction is not None:
+        schedule = arguments["schedule"]
+        arguments["schedule"] = replace(schedule, prediction=prediction)
+    return StableDiffusion(**parts, **arguments, safety_checker=safety_checker)
+
+
+def _of_folder(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Gives what reads a model, and the other arguments of a pipeline."""
+    configs = [Path(part) / folder.CONFIG for part in folder.WEIGHTS]
+    for needed in (Path(INDEX), SCHEDULER, *configs):
         if not (path / needed).is_file():
             raise DataError(
                 f"there is no {path / needed}; give the folder of a diffusers "
                 "pipeline"
             )
-    schedule = NoiseSchedule.from_config(read_json(path / SCHEDULER))
-    tokenizer = CLIPTokenizer.from_folder(path / "tokenizer")
-    dtypes = {"vae": vae_dtype or dtype}
-    loaders = {}
-    for part in ("text_encoder", "unet", "vae"):
-        if not (path / part / folder.CONFIG).is_file():
-            raise DataError(f"there is no {path / part / folder.CONFIG}")
-        changes = {"dtype": dtypes.get(part, dtype)}
-        changes = {key: value for key, value in changes.items() if value}
-        loaders[part] = functools.partial(folder.read, path, part, **changes)
     config = read_json(path / "vae" / folder.CONFIG)
-    downscale = config.get("patch_size", 1) * 2 ** (
-        len(config.get("block_out_channels", (0,) * 4)) - 1
-    )
+    halvings = len(config.get("block_out_channels", "1")) - 1
+    downscale = config.get("patch_size", 1) * 2**halvings
     side = read_json(path / UNET).get("sample_size") or 64
     sides = side if isinstance(side, list) else [side, side]
-    parts: dict[str, Any] = dict(loaders)
-    if not low_memory:
-        parts = {part: loader() for part, loader in loaders.items()}
-    return StableDiffusion(
-        **parts,
-        tokenizer=tokenizer,
-        schedule=schedule,
-        image_size=(sides[0] * downscale, sides[1] * downscale),
-        downscale=downscale,
-        safety_checker=safety_checker,
+    return folder.read, {
+        "tokenizer": CLIPTokenizer.from_folder(path / "tokenizer"),
+        "schedule": NoiseSchedule.from_config(read_json(path / SCHEDULER)),
+        "image_size": (sides[0] * downscale, sides[1] * downscale),
+        "downscale": downscale,
+    }
+
+
+def _of_file(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Gives what reads a model, and the other arguments of a pipeline."""
+    is_version_2 = path.suffix == ".safetensors" and single_file.is_version_2(
+        read_safetensors(path)
     )
+    return single_file.read, {
+        "tokenizer": CLIPTokenizer.clip("!" if is_version_2 else None),
+        "schedule": NoiseSchedule(),
+    }
 
 
 def save(
@@ -126,8 +148,8 @@ def save(
     prepare_folder((path / SCHEDULER).parent)
     config = pipeline.schedule.to_config()
     write_json(path / SCHEDULER, {"_class_name": "DDIMScheduler", **config})
-    index = {"_class_name": "StableDiffusionPipeline", **CLASSES}
-    index["requires_safety_checker"] = False
+    index: dict[str, Any] = {"_class_name": "StableDiffusionPipeline"}
+    index |= {**CLASSES, "requires_safety_checker": False}
     # The index comes last: it says that the folder is complete.
     write_json(path / INDEX, index)
 
@@ -139,11 +161,12 @@ def find(preset: str | os.PathLike[str]) -> Path:
         return _fetch(name.removeprefix("hf://"))
     if name.isidentifier() and (EMBEDDED / name).is_dir():
         return EMBEDDED / name
-    if not Path(name).is_dir():
+    if not Path(name).exists():
         known = sorted(p.name for p in EMBEDDED.glob("*") if p.is_dir())
         raise UsageError(
-            f"there is no folder {name!r}; give that of a diffusers pipeline, "
-            f"hf://ORGANISATION/NAME, or one of {', '.join(known)}"
+            f"there is no {name!r}; give the folder of a diffusers pipeline, "
+            "a safetensors file, hf://ORGANISATION/NAME, or one of "
+            f"{', '.join(known)}"
         )
     return Path(name)
 

@@ -24,6 +24,8 @@ class Recipe:
         vae_epochs: passes over the pictures, in some of their places.
         vae_batch_size: pictures per step.
         vae_learning_rate: highest step size of AdamW.
+        decoder_epochs: further passes for the decoder alone.
+        decoder_noise: standard deviation of the noise in its latents.
         kl_weight: weight of the divergence of the latents from a standard
             normal distribution.
         channels: of the UNet at an eighth of the size and below.
@@ -53,6 +55,8 @@ class Recipe:
     vae_epochs: int = 3
     vae_batch_size: int = 8
     vae_learning_rate: float = 2.5e-3
+    decoder_epochs: int = 12
+    decoder_noise: float = 0.05
     kl_weight: float = 2e-4
     channels: tuple[int, ...] = (72, 104)
     attention: tuple[bool, ...] = (False, True)
@@ -77,6 +81,7 @@ class Recipe:
             "latent_channels",
             "vae_epochs",
             "vae_batch_size",
+            "decoder_epochs",
             "num_heads",
             "text_dim",
             "text_layers",
@@ -87,7 +92,7 @@ class Recipe:
             require(self, name, getattr(self, name) >= 1, "be at least 1")
         for name in ("vae_learning_rate", "learning_rate", "clip", "min_snr"):
             require(self, name, getattr(self, name) > 0, "be more than 0")
-        for name in ("kl_weight", "weight_decay"):
+        for name in ("kl_weight", "decoder_noise", "weight_decay"):
             require(self, name, getattr(self, name) >= 0, "not be negative")
         for name in ("ema", "drop_caption"):
             inside = 0 <= getattr(self, name) < 1

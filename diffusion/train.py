@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from diffusion import data, folder, judge, recolored
-from diffusion.autoencoding import Autoencoding, encode
+from diffusion.autoencoding import Autoencoding, Decoding, encode
 from diffusion.clip import CLIPTextEncoder
 from diffusion.denoising import Denoising
 from diffusion.evaluate import SHEET, evaluate
@@ -35,7 +35,9 @@ SCHEDULE = NoiseSchedule(
     steps_offset=0,
     final_alpha_is_one=True,
 )
-UNET_CHECKPOINT, VAE_CHECKPOINT = "checkpoint-unet", "checkpoint-vae"
+VAE_CHECKPOINT = "checkpoint-vae"
+DECODER_CHECKPOINT = "checkpoint-decoder"
+UNET_CHECKPOINT = "checkpoint-unet"
 CAPTIONS = 6  # rows of captions: 1, 2 and 3 of them come equally often
 
 
@@ -71,6 +73,7 @@ def train(
     (directory / METRICS).unlink(missing_ok=True)
     pictures = data.load(recipe.pictures).train
     vae = train_vae(recipe, pictures, directory, progress)
+    vae = train_decoder(recipe, pictures, vae, directory, progress)
     referee, accuracy = judge.train(
         recolored.load(), recipe.judge_epochs, recipe.seed, progress
     )
@@ -95,7 +98,7 @@ def train(
         "judge": accuracy,
     }
     write_json(directory / METRICS, result)
-    for stage in (VAE_CHECKPOINT, UNET_CHECKPOINT):
+    for stage in (VAE_CHECKPOINT, DECODER_CHECKPOINT, UNET_CHECKPOINT):
         shutil.rmtree(directory / stage, ignore_errors=True)
     return result
 
@@ -128,8 +131,7 @@ def train_vae(
         dtype=recipe.precision,
     )
     model = Autoencoding(vae, recipe.kl_weight, recipe.seed)
-    shown = data.variants(pictures.drawings, VAE_VARIANTS)
-    shown = shown.reshape(-1, *shown.shape[2:])
+    shown = vae_pictures(pictures)
     steps = -(-len(shown) // recipe.vae_batch_size) * recipe.vae_epochs
     model.build()
     model.compile(optimizer(recipe, recipe.vae_learning_rate, steps))
@@ -148,6 +150,57 @@ def train_vae(
     folder.write(stage, "vae", vae)
     training.remove_checkpoint(stage)
     return vae
+
+
+def train_decoder(
+    recipe: Recipe,
+    pictures: data.Pictures,
+    vae: VAE,
+    directory: Path,
+    progress: bool,
+) -> VAE:
+    """Trains the decoder further, unless that is done already.
+
+    Args:
+        recipe: what to train.
+        pictures: what to learn.
+        vae: the trained autoencoder, whose encoder stays as it is.
+        directory: the folder of the run.
+        progress: whether to show a progress bar.
+    """
+    stage = directory / DECODER_CHECKPOINT
+    if (stage / "vae" / folder.CONFIG).exists():
+        done: VAE = folder.read(stage, "vae")
+        return done
+    backend.seed(recipe.seed)
+    shown = vae_pictures(pictures)
+    inputs = {
+        "latents": encode(vae, shown) * vae.scaling_factor,
+        "pictures": shown,
+    }
+    steps = -(-len(shown) // recipe.vae_batch_size) * recipe.decoder_epochs
+    model = Decoding(vae, recipe.decoder_noise, recipe.seed)
+    model.compile(optimizer(recipe, recipe.vae_learning_rate / 2, steps))
+    training.fit(
+        model,
+        (inputs,),
+        epochs=recipe.decoder_epochs,
+        batch_size=recipe.vae_batch_size,
+        seed=recipe.seed,
+        checkpoint_dir=stage,
+        progress=progress,
+        description="decoder",
+        settings=dataclasses.asdict(recipe),
+    )
+    folder.write(stage, "vae", vae)
+    training.remove_checkpoint(stage)
+    return vae
+
+
+def vae_pictures(pictures: data.Pictures) -> np.ndarray:
+    """Gives what the autoencoder is shown, uint8 `(n, SIZE, SIZE, 3)`."""
+    shown = data.variants(pictures.drawings, VAE_VARIANTS)
+    return shown.reshape(-1, *shown.shape[2:])
 
 
 def train_unet(

@@ -92,6 +92,16 @@ def test_unknown_mode_names_the_modes():
         backend.jit(lambda x: x, "turbo")
 
 
+def test_a_bound_program_takes_the_weights_of_the_moment():
+    layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    layer.build((1, 2))
+    program = backend.bind(layer, lambda x, more: layer(x) + more["bias"])
+    x, more = keras.ops.ones((1, 2)), {"bias": keras.ops.ones((1,))}
+    assert float(program(x, more)[0, 0]) == 3.0
+    layer.kernel.assign([[2.0], [5.0]])
+    assert float(program(x, more)[0, 0]) == 8.0
+
+
 def test_modes_of_the_harness_are_those_of_the_backend():
     from benchmarks.plan import MODES
 

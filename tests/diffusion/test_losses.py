@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from diffusion.autoencoding import Autoencoding, encode
+from diffusion.autoencoding import Autoencoding, Decoding, encode
 from diffusion.denoising import Denoising
 from diffusion.schedulers import NoiseSchedule
 from diffusion.vae import VAE
@@ -48,6 +48,22 @@ def test_the_autoencoder_loses_by_error_and_divergence():
     square = np.random.default_rng(1).normal(-x[0] / 2, 1, (500, 8, 8, 3))
     wanted = (square**2 + 0.3 * np.abs(square)).mean()
     assert losses.mean() == pytest.approx(wanted, rel=0.02)
+
+
+def test_the_decoder_loses_by_the_squared_error():
+    vae = StraightVAE(0.0)
+    vae.decoder, vae.scaling_factor = lambda x: x * 0.5, 0.25
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), "uint8")
+    latents = np.random.default_rng(1).normal(size=(2, 8, 8, 3))
+    given = {"latents": latents.astype("float32"), "pictures": pictures}
+    expected = (latents / 0.25 / 2 - (pictures / 127.5 - 1)) ** 2
+    losses = ops.convert_to_numpy(Decoding(vae, 0.0, seed=1)(given))
+    wanted = expected.mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(losses, wanted, rtol=1e-4)
+    # Noise of standard deviation 0.1 gives an error of (0.1 / 0.25 / 2)^2.
+    many = {name: np.repeat(x, 200, axis=0) for name, x in given.items()}
+    losses = ops.convert_to_numpy(Decoding(vae, 0.1, seed=1)(many))
+    assert losses.mean() == pytest.approx(wanted.mean() + 0.04, abs=0.004)
 
 
 def test_encodes_the_means():

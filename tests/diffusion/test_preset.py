@@ -6,8 +6,10 @@ import pytest
 
 from diffusion import StableDiffusion, preset
 from diffusion.options import Noise
+from diffusion.schedulers import NoiseSchedule
 from keras_multi.errors import DataError, UsageError
-from tests.diffusion import reference
+from keras_multi.presets import write_safetensors
+from tests.diffusion import reference, tiny
 
 SIZE = {"img_height": 16, "img_width": 24}
 SHAPE = (8, 12, 4)
@@ -44,6 +46,7 @@ def latents_of(model, scheduler):
     return seen[-1], picture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -107,8 +110,9 @@ def test_a_folder_comes_back_to_diffusers(theirs, ours, folder, tmp_path):
     assert read.scheduler.config.steps_offset == 1
 
 
+@pytest.mark.slow
 def test_bad_folders_are_refused(folder, tmp_path):
-    with pytest.raises(UsageError, match="no folder 'none'"):
+    with pytest.raises(UsageError, match="no 'none'"):
         preset.load("none")
     for missing in (
         "model_index.json",
@@ -129,4 +133,27 @@ def test_bad_folders_are_refused(folder, tmp_path):
     shutil.copytree(folder, path)
     (path / preset.SCHEDULER).write_text(json.dumps(config))
     with pytest.raises(UsageError, match="laplace"):
+        preset.load(path)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_single_file(monkeypatch, tmp_path, version):
+    """Its models are those of `single_file`, its tokenizer that of CLIP."""
+    kind = "transformer" if version == 1 else "model"
+    path = tmp_path / "model.safetensors"
+    name = f"cond_stage_model.{kind}.x"
+    write_safetensors(path, {name: np.zeros(1, "float32")}, {})
+    unet = tiny.built(tiny.TinyUNet())
+    monkeypatch.setattr(preset.single_file, "read", lambda path, part: unet)
+    read = preset.load(path, prediction="v")
+    assert read.unet is unet
+    assert read.image_size == (512, 512)
+    assert read.schedule == NoiseSchedule(prediction="v")
+    assert read.tokenizer("cat")[0, -1] == (49407 if version == 1 else 0)
+
+
+def test_a_pickle_is_not_read(tmp_path):
+    path = tmp_path / "model.ckpt"
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="pickle"):
         preset.load(path)

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 TINY = {
     "vae_channels": (8, 8),
     "vae_epochs": 1,
+    "decoder_epochs": 1,
     "channels": (8, 16),
     "num_heads": 2,
     "text_dim": 16,

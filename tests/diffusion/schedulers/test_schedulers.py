@@ -17,9 +17,11 @@ from diffusion.schedulers import (
     NoiseSchedule,
     by_name,
 )
+from keras_multi import backend
 from keras_multi.errors import UsageError
 
 STEPS = 20
+ROWS = 32
 SHAPE = (1, 3, 4, 2)
 SD1 = NoiseSchedule()
 SD2 = NoiseSchedule(prediction="v", spacing="trailing", zero_terminal_snr=True)
@@ -44,6 +46,17 @@ def assert_close(ours, theirs):
     tolerance = 1e-5 * max(1.0, float(theirs.abs().max()))
     ours = ops.convert_to_numpy(ours)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
+
+
+@functools.cache
+def compiled():
+    """One program for the steps of all schedulers."""
+
+    def step(plan, history, output, sample, index, noise):
+        scaled = plan.scale_input(sample, index)
+        return scaled, *plan.step(history, output, sample, index, noise)
+
+    return backend.inference(step)
 
 
 def theirs(scheduler):
@@ -126,22 +139,20 @@ def test_each_step_equals_diffusers(scheduler, monkeypatch):
         plan.initial_noise_scale, float(oracle.init_noise_sigma), rtol=1e-5
     )
     sample = plan.initial_noise_scale * rng.normal(size=SHAPE).astype("float32")
-    tensors = plan.tensors()
-    ours, history = sample, tensors.empty_history(sample)
+    step, tensors = compiled(), plan.padded(ROWS).tensors()
+    ours = ops.convert_to_tensor(sample)
+    history = tensors.empty_history(ours)
     expected = torch.tensor(sample)
     for i, timestep in enumerate(oracle.timesteps):
-        index = ops.convert_to_tensor(i, "int32")
-        assert_close(
-            tensors.scale_input(ours, index),
-            oracle.scale_model_input(expected, timestep),
-        )
-        ours, history = tensors.step(
+        scaled, ours, history = step(
+            tensors,
             history,
             ops.convert_to_tensor(outputs[i]),
-            ops.convert_to_tensor(ours),
-            index,
+            ours,
+            ops.convert_to_tensor(i, "int32"),
             ops.convert_to_tensor(draw[i]),
         )
+        assert_close(scaled, oracle.scale_model_input(expected, timestep))
         expected = oracle.step(
             torch.tensor(outputs[i]), timestep, expected
         ).prev_sample
