@@ -78,7 +78,7 @@ def test_goes_on_from_another_run(trained, tmp_path):
         for path in (folder, tmp_path)
     )
     assert after[0] < before[0]
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="there is no"):
         train.train(Recipe.of(start="nowhere"), tmp_path, progress=False)
 
 
