@@ -72,7 +72,7 @@ def load(
         DataError: if its files cannot be fetched, are missing or damaged, or
             do not fit together.
     """
-    path = _find(preset)
+    path = find(preset)
     read, arguments = (_of_folder if path.is_dir() else _of_file)(path)
     loaders = {}
     for part in ("text_encoder", "unet", "vae"):
@@ -154,7 +154,8 @@ def save(
     write_json(path / INDEX, index)
 
 
-def _find(preset: str | os.PathLike[str]) -> Path:
+def find(preset: str | os.PathLike[str]) -> Path:
+    """Gives the folder of a preset; see `load`."""
     name = os.fspath(preset)
     if name.startswith("hf://"):
         return _fetch(name.removeprefix("hf://"))

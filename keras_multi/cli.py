@@ -25,7 +25,7 @@ app = typer.Typer(
 
 for commands in ("benchmarks.cli", "keras_multi.portability.cli"):
     importlib.import_module(commands).add_commands(app)
-for domain in ("recsys", "vision", "nlp"):
+for domain in ("recsys", "vision", "nlp", "diffusion"):
     app.add_typer(importlib.import_module(f"{domain}.cli").app, name=domain)
 
 

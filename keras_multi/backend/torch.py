@@ -309,12 +309,21 @@ def _formulas() -> dict[Any, Callable[..., int]]:
         ),
         **dict.fromkeys(RNN, _unknown),
     }
-    aten = torch.ops.aten
-    return {
+    aten, mkldnn = torch.ops.aten, torch.ops.mkldnn
+    known = {
         getattr(aten, name): formula
         for name, formula in formulas.items()
         if hasattr(aten, name)
     }
+    if hasattr(mkldnn, "_convolution_pointwise"):
+        known[mkldnn._convolution_pointwise] = _convolution
+    return known
+
+
+def _convolution(
+    x: Any, kernel: Any, *_: Any, out_shape: Any, **__: Any
+) -> int:
+    return 2 * out_shape[0] * prod(out_shape[2:]) * prod(kernel)
 
 
 def _convolution_backward(

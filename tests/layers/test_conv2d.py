@@ -126,6 +126,15 @@ def test_knows_of_kernels_that_have_changed():
     close(outputs, inferred(ones))
 
 
+def test_operations_are_counted():
+    layer = Conv2D(4, 3, padding="same")
+    layer.build(X.shape)
+    compiled = backend.inference(lambda x: layer(x))
+    inputs = ops.convert_to_tensor(X)
+    count = backend.operations(lambda: compiled(inputs))
+    assert count == 2 * (2 * 7 * 6) * (3 * 3 * 5) * 4
+
+
 @pytest.mark.parametrize("policy", ["bfloat16", "mixed_bfloat16"])
 def test_low_precision(policy):
     layer = Conv2D(4, 3, padding="same", dtype=policy)

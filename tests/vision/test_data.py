@@ -7,6 +7,7 @@ import pytest
 from matplotlib import font_manager
 from PIL import Image, ImageFont
 
+from keras_multi.data import emoji_font
 from keras_multi.errors import DataError
 from vision import cifar, emoji, mnist
 from vision.data import examples, load, stratified
@@ -160,7 +161,7 @@ def test_each_emoji_has_one_category():
     codes = [
         ord(character)
         for ranges in emoji.CATEGORIES.values()
-        for character in emoji.assigned(ranges)
+        for character in emoji_font.assigned(ranges)
     ]
     assert len(codes) == len(set(codes)) > 400
     assert ord("\N{DOG}") in codes
@@ -168,7 +169,7 @@ def test_each_emoji_has_one_category():
 
 def test_emoji_are_drawn_on_white_if_the_font_has_them(monkeypatch):
     path = Path(font_manager.findfont("DejaVu Sans"))
-    monkeypatch.setattr(emoji, "FONT", path.name)
+    monkeypatch.setattr(emoji_font, "FONT", path.name)
     monkeypatch.setattr(
         font_manager, "findSystemFonts", lambda: ["/none.ttf", str(path)]
     )
@@ -180,8 +181,9 @@ def test_emoji_are_drawn_on_white_if_the_font_has_them(monkeypatch):
     assert names == ("letters", "digits")
     assert (images[:, 0, 0] == 255).all()
     assert (images.min(axis=(1, 2, 3)) < 100).all()
-    font = ImageFont.truetype(path, emoji.PIXELS)
-    assert emoji.draw("A", font).shape == (emoji.CANVAS, emoji.CANVAS, 3)
+    font = ImageFont.truetype(path, emoji_font.PIXELS)
+    size = emoji_font.CANVAS
+    assert emoji_font.draw("A", font).shape == (size, size, 3)
 
 
 def test_says_where_the_font_of_emoji_is_to_be_had(monkeypatch, tmp_path):
@@ -190,4 +192,4 @@ def test_says_where_the_font_of_emoji_is_to_be_had(monkeypatch, tmp_path):
         emoji.load(32)
     (tmp_path / "a.ttf").write_bytes(b"no font")
     with pytest.raises(DataError, match="bitmaps"):
-        emoji.open_font(tmp_path / "a.ttf")
+        emoji_font.open_font(tmp_path / "a.ttf")
