@@ -195,7 +195,8 @@ def nearest(pictures: np.ndarray, drawings: np.ndarray) -> Nearest:
         others = shown.reshape(len(shown), -1).astype(np.float32) / 255
         squares = norms + np.sum(others**2, axis=1) - 2 * flat @ others.T
         first = squares.argmin(axis=1)
-        least = np.mean((flat - others[first]) ** 2, axis=1, dtype=np.float64)
+        errors = (flat - others[first]).astype(np.float64) ** 2
+        least: np.ndarray = errors.mean(axis=1)
         better = least < best
         best[better] = least[better]
         drawing[better] = first[better]

@@ -8,6 +8,7 @@ the training.
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import ImageFont
 
 from diffusion.emoji import shrink
 from keras_multi.data.emoji_font import draw, find_font, open_font
@@ -118,7 +119,7 @@ def load() -> Recolored:
 
 
 def recolor(
-    character: str, color: tuple[int, int, int], font: object
+    character: str, color: tuple[int, int, int], font: ImageFont.FreeTypeFont
 ) -> np.ndarray:
     """Draws a character in shades of one color, on white.
 
