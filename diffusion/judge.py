@@ -14,7 +14,7 @@ from keras_multi.errors import DataError
 from keras_multi.presets import read_safetensors, write_safetensors
 
 FILE = "judge.safetensors"
-CHECKED = 3  # each so-many-th variant is kept for the check
+CHECKED = 5  # each so-many-th variant is kept for the check
 CHANNELS = (16, 32, 64, 64)
 NOISE = 0.15  # of pixels in [-1, 1], in training
 LEARNING_RATE = 1e-3
@@ -67,7 +67,7 @@ class Judge(keras.Model):
 def train(
     pairs: Recolored, epochs: int, seed: int, progress: bool = True
 ) -> tuple[Judge, dict[str, float]]:
-    """Trains a judge on two thirds of the variants of all pairs.
+    """Trains a judge on most variants of all pairs, checks it on the others.
 
     Args:
         pairs: the real pictures.
