@@ -112,7 +112,8 @@ def _places(model: Part) -> Iterator[Place]:
 
 
 def _unet(unet: UNet) -> Layers:
-    yield from (unet.time_in, unet.time_out, unet.conv_in)
+    # In the order of their depth in the graph.
+    yield from (unet.time_in, unet.conv_in, unet.time_out)
     for down in unet.down_blocks:
         yield from _stages(down.resnets, down.attentions)
         if down.resample is not None:

@@ -70,7 +70,9 @@ class Conv2D(keras.layers.Conv2D):
             if outputs is not None:
                 return outputs
         size = [self._size(axis, shape[1 + axis]) for axis in (0, 1)]
-        if (shape[0] or 1) * prod(size) > self._max_patches:
+        # In JAX an unknown batch size is a symbol, which cannot be compared.
+        batch = shape[0] if isinstance(shape[0], int) else 1
+        if batch * prod(size) > self._max_patches:
             return super().convolution_op(inputs, kernel)
         return self._multiply_patches(inputs, kernel, padding, size)
 

@@ -57,7 +57,7 @@ def write_safetensors(
         KerasMultiError: if the file cannot be written.
     """
     safetensors = _library()
-    whole = {name: np.ascontiguousarray(x) for name, x in arrays.items()}
+    whole = {name: np.asarray(x, order="C") for name, x in arrays.items()}
     with replacing(path) as temporary:
         safetensors.numpy.save_file(
             whole, temporary, dict(metadata) if metadata else None

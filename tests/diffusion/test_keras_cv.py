@@ -132,7 +132,8 @@ def test_unet(tmp_path, linear):
     )
     ours.build()
     load(path, ours)
-    expected = theirs([LATENTS, sinusoids(TIMES, 32), TEXT])
+    times = ops.convert_to_numpy(sinusoids(TIMES, 32))
+    expected = theirs([LATENTS, times, TEXT])
     close(ours(LATENTS, TIMES, TEXT), expected)
 
 
