@@ -59,7 +59,9 @@ class Plan(pydantic.BaseModel):
             cell in the same rounds; `None` for no comparison.
         time_limit: seconds that one cell may compute.
         memory_limit: bytes that the process of a cell may use; nine tenths
-            of what is free when it starts where `None`.
+            of what is free when it starts where `None`. So many cells as
+            have room are alive together: where it is `None`, as if each used
+            two gigabytes.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")

@@ -59,9 +59,14 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-def bind(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles with XLA; the program reads the variables at each call."""
-    return loop(fn)
+def bind(
+    model: keras.Model, fn: Callable[..., Any], mode: str
+) -> Callable[..., Any]:
+    """Traces to a graph, which reads the variables at each call."""
+    bound: Callable[..., Any] = tf.function(
+        fn, jit_compile=mode == "xla", autograph=False
+    )
+    return bound
 
 
 def constant(x: Any) -> Any:

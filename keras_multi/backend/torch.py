@@ -73,9 +73,11 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def bind(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Leaves the function eager, without autograd."""
-    return loop(fn)
+def bind(
+    model: keras.Model, fn: Callable[..., Any], mode: str
+) -> Callable[..., Any]:
+    """Compiles the function or leaves it eager, without autograd."""
+    return loop(jit(fn, mode))
 
 
 def constant(x: Any) -> Any:
