@@ -81,11 +81,15 @@ class Denoising(keras.Model):
         output = self.unet(
             self.schedule.add_noise(clean, noise, timesteps),
             timesteps,
-            self.text_encoder(tokens),
+            self.encode(tokens),
         )
         target = self.schedule.target(clean, noise, timesteps)
         error = ops.mean((output - target) ** 2, axis=(1, 2, 3))
         return error * self._weights(timesteps)
+
+    def encode(self, tokens: Any) -> Any:
+        """Encodes tokens `(B, T)`."""
+        return self.text_encoder(tokens)
 
     def _draw_captions(self, captions: Any) -> Any:
         """Draws one caption of each row, or none: `(B, T)`."""
@@ -98,9 +102,17 @@ class Denoising(keras.Model):
         return ops.where(dropped, empty, tokens)
 
     def _weights(self, timesteps: Any) -> Any:
-        """Weights of the error of v, float32 `(B,)`."""
+        """Weights of the errors, float32 `(B,)`.
+
+        All are those of the estimated data in other terms.
+        """
         ratio = self.schedule.signal_to_noise(timesteps)
-        return ops.minimum(ratio, self.min_snr) / (ratio + 1) + LEAST_WEIGHT
+        if self.schedule.prediction == "epsilon":
+            return ops.minimum(1.0, self.min_snr / ratio)
+        clipped = ops.minimum(ratio, self.min_snr)
+        if self.schedule.prediction == "sample":
+            return clipped
+        return clipped / (ratio + 1) + LEAST_WEIGHT
 
     def compute_loss(
         self,
