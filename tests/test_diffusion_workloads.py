@@ -14,42 +14,50 @@ from keras_multi import backend
 UNET = UNetStep(
     32,
     (2,),
-    channels=(8, 16),
-    attention=(True, False),
+    channels=(8,),
+    attention=(True,),
     layers_per_block=1,
     num_heads=2,
     context_dim=12,
     norm_groups=4,
 )
 VAE = Decoding(
-    32, (2,), channels=(8,), layers_per_block=0, norm_groups=4,
+    32,
+    (2,),
+    channels=(8,),
+    layers_per_block=0,
+    norm_groups=4,
     middle_attention=False,
-)  # fmt: skip
+)
 PIXELS = TextToImage((8, 16), 2, (2,))
 
 
-def setting(precision):
-    return Setting(2, precision, backend.modes()[0])
-
-
-@pytest.mark.parametrize("work", [UNET, VAE, PIXELS])
-def test_the_model_agrees_with_that_of_diffusers(work):
-    for precision, tolerance in (("float32", 1e-4), ("bfloat16", 5e-2)):
-        if precision == "float32":
-            tolerance = work.tolerance
-        ours = work.build(setting(precision))
-        output = ours.output()
-        assert np.ptp(output) > 0.1
-        peers = work.peers(setting(precision))
-        assert set(peers) == {"diffusers"}
-        theirs = peers["diffusers"].output()
-        assert relative_error(theirs, output) < tolerance
-        ours.run(2)
+@pytest.mark.parametrize(
+    ("work", "precision", "tolerance"),
+    [
+        (UNET, "float32", UNET.tolerance),
+        (VAE, "float32", VAE.tolerance),
+        (VAE, "bfloat16", 5e-2),
+        pytest.param(UNET, "bfloat16", 5e-2, marks=pytest.mark.slow),
+        pytest.param(
+            PIXELS, "float32", PIXELS.tolerance, marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_the_model_agrees_with_that_of_diffusers(work, precision, tolerance):
+    setting = Setting(2, precision, backend.modes()[0])
+    ours = work.build(setting)
+    output = ours.output()
+    assert np.ptp(output) > 0.1
+    peers = work.peers(setting)
+    assert set(peers) == {"diffusers"}
+    assert relative_error(peers["diffusers"].output(), output) < tolerance
+    ours.run(2)
 
 
 def test_a_call_is_counted():
     # Two operations for each place, tap and pair of channels: projection,
-    # entrance, four blocks ... of the decoder, and the way to colors.
+    # entrance, three blocks of the decoder, and the way to colors.
     pairs = 4 * 4 + 9 * 4 * 8 + 3 * 2 * 9 * 8 * 8 + 9 * 8 * 3
     cost = VAE.cost(2)
     assert cost.operations == 2 * 2 * 4 * 4 * pairs

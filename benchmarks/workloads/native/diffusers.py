@@ -70,7 +70,7 @@ def text_to_image(folder: Path, precision: str, **options: Any) -> Call:
         [0, 255].
     """
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
-        folder, torch_dtype=getattr(torch, precision)
+        folder, dtype=getattr(torch, precision)
     )
     pipeline.set_progress_bar_config(disable=True)
 
