@@ -23,6 +23,15 @@ MODEL, LORA, CONCEPT = "model", "lora.safetensors", "concept.safetensors"
 RECIPE = "fine_tuning.json"
 
 
+class Given(NamedTuple):
+    """What a task is made of."""
+
+    recipe: FineTuning
+    pipeline: StableDiffusion
+    pictures: np.ndarray  # uint8 (n, H, W, 3)
+    captions: captioned.Captions
+
+
 class Task(NamedTuple):
     """What is trained, and what becomes of it."""
 
@@ -68,7 +77,7 @@ def fine_tune(
         recipe.preset, dtype=recipe.precision
     )
     pictures, captions = captioned.read(recipe.data, size(recipe, pipeline))
-    task = TASKS[recipe.method](recipe, pipeline, pictures, captions)
+    task = TASKS[recipe.method](Given(recipe, pipeline, pictures, captions))
     task.model.build()
     steps = -(-len(pictures) // recipe.batch_size) * recipe.epochs
     task.model.compile(optimizer(recipe, steps))
@@ -146,41 +155,29 @@ def optimizer(recipe: FineTuning, steps: int) -> keras.optimizers.Optimizer:
     )
 
 
-def _unet(
-    recipe: FineTuning,
-    pipeline: StableDiffusion,
-    pictures: np.ndarray,
-    captions: captioned.Captions,
-) -> Task:
+def _unet(given: Given) -> Task:
+    recipe, pipeline = given.recipe, given.pipeline
     pipeline.text_encoder.trainable = recipe.text_encoder
     return Task(
-        Denoising(*_arguments(recipe, pipeline)),
-        _inputs(recipe, pipeline, pictures, captions),
+        Denoising(*_arguments(given)),
+        _inputs(given),
         lambda folder: pipeline.save_to_preset(folder / MODEL),
     )
 
 
-def _lora(
-    recipe: FineTuning,
-    pipeline: StableDiffusion,
-    pictures: np.ndarray,
-    captions: captioned.Captions,
-) -> Task:
+def _lora(given: Given) -> Task:
+    recipe, pipeline = given.recipe, given.pipeline
     pipeline.text_encoder.trainable = False
     adapters = Adapters(pipeline.unet, recipe.rank)
     return Task(
-        Denoising(*_arguments(recipe, pipeline)),
-        _inputs(recipe, pipeline, pictures, captions),
+        Denoising(*_arguments(given)),
+        _inputs(given),
         lambda folder: adapters.changes().write(folder / LORA),
     )
 
 
-def _concept(
-    recipe: FineTuning,
-    pipeline: StableDiffusion,
-    pictures: np.ndarray,
-    captions: captioned.Captions,
-) -> Task:
+def _concept(given: Given) -> Task:
+    recipe, pipeline, _, captions = given
     encoder, tokenizer = pipeline.text_encoder, pipeline.tokenizer
     start = concepts.vector_of(encoder, tokenizer, recipe.like)
     tokenizer.add(recipe.word)
@@ -192,24 +189,20 @@ def _concept(
             f"all captions must hold the new word {recipe.word}. "
             f"Received: {missing[0]!r}"
         )
-    model = concepts.Inversion(*_arguments(recipe, pipeline), vector=start)
+    model = concepts.Inversion(*_arguments(given), vector=start)
 
     def save(folder: Path) -> None:
         vector = keras.ops.convert_to_numpy(model.vector)
         concepts.write(folder / CONCEPT, {recipe.word: vector})
 
-    return Task(model, _inputs(recipe, pipeline, pictures, captions), save)
+    return Task(model, _inputs(given), save)
 
 
-def _vae(
-    recipe: FineTuning,
-    pipeline: StableDiffusion,
-    pictures: np.ndarray,
-    captions: captioned.Captions,
-) -> Task:
+def _vae(given: Given) -> Task:
+    recipe, pipeline = given.recipe, given.pipeline
     return Task(
         Autoencoding(pipeline.vae, recipe.kl_weight, recipe.seed),
-        pictures,
+        given.pictures,
         lambda folder: pipeline.save_to_preset(folder / MODEL),
     )
 
@@ -217,8 +210,9 @@ def _vae(
 TASKS = {"unet": _unet, "lora": _lora, "concept": _concept, "vae": _vae}
 
 
-def _arguments(recipe: FineTuning, pipeline: StableDiffusion) -> list[Any]:
+def _arguments(given: Given) -> list[Any]:
     """Gives the arguments of `Denoising`."""
+    recipe, pipeline = given.recipe, given.pipeline
     return [
         pipeline.unet,
         pipeline.text_encoder,
@@ -230,13 +224,9 @@ def _arguments(recipe: FineTuning, pipeline: StableDiffusion) -> list[Any]:
     ]
 
 
-def _inputs(
-    recipe: FineTuning,
-    pipeline: StableDiffusion,
-    pictures: np.ndarray,
-    captions: captioned.Captions,
-) -> dict[str, np.ndarray]:
+def _inputs(given: Given) -> dict[str, np.ndarray]:
     """Gives the inputs of `Denoising`: pictures encoded once, and tokens."""
+    recipe, pipeline, pictures, captions = given
     vae = pipeline.vae
     most = max(map(len, captions))
     tokens = [
