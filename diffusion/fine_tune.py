@@ -1,7 +1,9 @@
 """Fine-tuning: from a preset and captioned pictures to a preset or a file."""
 
 import dataclasses
+import functools
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +16,9 @@ from diffusion.adapters import Adapters
 from diffusion.autoencoding import Autoencoding, encode
 from diffusion.denoising import Denoising
 from diffusion.fine_tuning import FineTuning
+from diffusion.preset import find
 from diffusion.stable_diffusion import StableDiffusion
-from keras_multi import backend, optimizers, training
+from keras_multi import backend, files, optimizers, training
 from keras_multi.errors import DataError, UsageError
 from keras_multi.files import METRICS, prepare_folder, write_json
 
@@ -156,12 +159,11 @@ def optimizer(recipe: FineTuning, steps: int) -> keras.optimizers.Optimizer:
 
 
 def _unet(given: Given) -> Task:
-    recipe, pipeline = given.recipe, given.pipeline
-    pipeline.text_encoder.trainable = recipe.text_encoder
+    given.pipeline.text_encoder.trainable = given.recipe.text_encoder
     return Task(
         Denoising(*_arguments(given)),
         _inputs(given),
-        lambda folder: pipeline.save_to_preset(folder / MODEL),
+        functools.partial(_save, given),
     )
 
 
@@ -199,12 +201,20 @@ def _concept(given: Given) -> Task:
 
 
 def _vae(given: Given) -> Task:
-    recipe, pipeline = given.recipe, given.pipeline
+    recipe = given.recipe
     return Task(
-        Autoencoding(pipeline.vae, recipe.kl_weight, recipe.seed),
+        Autoencoding(given.pipeline.vae, recipe.kl_weight, recipe.seed),
         given.pictures,
-        lambda folder: pipeline.save_to_preset(folder / MODEL),
+        functools.partial(_save, given),
     )
+
+
+def _save(given: Given, folder: Path) -> None:
+    given.pipeline.save_to_preset(folder / MODEL)
+    # It tells how pictures of small presets are sampled.
+    recipe = find(given.recipe.preset) / files.RECIPE
+    if recipe.exists():
+        shutil.copy(recipe, folder / MODEL)
 
 
 TASKS = {"unet": _unet, "lora": _lora, "concept": _concept, "vae": _vae}

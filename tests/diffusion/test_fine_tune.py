@@ -44,6 +44,7 @@ def preset(tmp_path_factory):
         slot.variable.assign(rng.normal(0, 0.2, slot.variable.shape))
     path = tmp_path_factory.mktemp("preset")
     model.save_to_preset(path)
+    (path / "recipe.json").write_text("{}")
     return path
 
 
@@ -106,6 +107,7 @@ def test_the_unet_is_trained(preset, pictures, tmp_path, text_encoder):
     models = (old.unet, old.text_encoder)[: 1 + text_encoder]
     assert result["parameters"] == sum(m.count_params() for m in models)
     assert not list(tmp_path.glob("checkpoint*"))
+    assert (tmp_path / "model" / "recipe.json").exists()
 
 
 @pytest.mark.slow
