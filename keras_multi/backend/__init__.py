@@ -174,13 +174,8 @@ def jit(fn: Callable[..., Any], mode: str | None = None) -> Callable[..., Any]:
         UsageError: if the backend does not have the mode.
     """
     module = framework()
-    if mode is not None and mode not in module.MODES:
-        raise UsageError(
-            f"backend {name()!r} has no mode {mode!r}; "
-            f"it has {', '.join(module.MODES)}"
-        )
     compiled: Callable[..., Any] = module.jit(
-        fn, module.COMPILED if mode is None else mode
+        fn, _known(mode or module.COMPILED, module)
     )
     return compiled
 
@@ -201,20 +196,26 @@ def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
     return prepared
 
 
-def bind(model: Any, fn: Callable[..., Any]) -> Callable[..., Any]:
+def bind(
+    model: Any, fn: Callable[..., Any], mode: str | None = None
+) -> Callable[..., Any]:
     """Compiles a function that calls a model, once for each shape.
 
     The program takes the weights that the model has at each call: training
     or loading changes what it gives, and they are not copied into it.
 
     Args:
-        model: a Keras model or layer, built.
+        model: a Keras model or layer, built, or what else has `variables`.
         fn: a function of tensors, and nested structures of them, that calls
             the model or its parts, and may loop with `keras.ops`.
+        mode: one of `modes()`; by default XLA on JAX and TensorFlow, and
+            eager on PyTorch.
 
     Returns:
-        A function with the same signature, which needs no gradient: compiled
-        with XLA on JAX and TensorFlow, eager on PyTorch.
+        A function with the same signature, which needs no gradient.
+
+    Raises:
+        UsageError: if the backend does not have the mode.
 
     Example:
         >>> import keras
@@ -225,8 +226,19 @@ def bind(model: Any, fn: Callable[..., Any]) -> Callable[..., Any]:
         >>> keras.ops.convert_to_numpy(y).tolist()
         [[3.0, 3.0]]
     """
-    bound: Callable[..., Any] = framework().bind(model, fn)
+    module = framework()
+    bound: Callable[..., Any] = module.bind(model, fn, _known(mode, module))
     return bound
+
+
+def _known(mode: str | None, module: ModuleType) -> str:
+    """The mode, or the first one; it must be of the backend."""
+    if mode is not None and mode not in module.MODES:
+        raise UsageError(
+            f"backend {name()!r} has no mode {mode!r}; "
+            f"it has {', '.join(module.MODES)}"
+        )
+    return mode or str(module.MODES[0])
 
 
 def value_and_gradients(

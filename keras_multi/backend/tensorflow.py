@@ -59,9 +59,9 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-def bind(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles with XLA; the program reads the variables at each call."""
-    return loop(fn)
+def bind(model: Any, fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    """Traces to a graph that reads the variables at each call."""
+    return loop(fn) if mode == "xla" else inference(fn)
 
 
 def constant(x: Any) -> Any:

@@ -73,9 +73,9 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def bind(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Leaves the function eager, without autograd."""
-    return loop(fn)
+def bind(model: Any, fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    """Leaves the function eager or compiles it, without autograd."""
+    return loop(jit(fn, mode))
 
 
 def constant(x: Any) -> Any:
