@@ -92,7 +92,9 @@ def gpt2() -> Case:
 
 def dcn() -> Case:
     """The DCN of `dcn_predict`; 256 rows."""
-    model = keras_model(CRITEO_LIKE, Setting(256, "float32", backend.modes()[0]))
+    model = keras_model(
+        CRITEO_LIKE, Setting(256, "float32", backend.modes()[0])
+    )
     ids = RNG.integers(0, 10_000, (256, 26)).astype("int32")
     return Case(model, {"categorical": ids, "dense": _normal(256, 13)})
 

@@ -259,9 +259,7 @@ class _Programs:
         """Keeps a program if it gives what the model gives."""
         try:
             run = make()
-            outputs = tree.map_structure(
-                ops.convert_to_numpy, run(self.inputs)
-            )
+            outputs = tree.map_structure(ops.convert_to_numpy, run(self.inputs))
             share = difference(outputs, self.expected)
         except Exception as error:
             reason = (str(error).splitlines() or [""])[0]

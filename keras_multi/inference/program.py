@@ -190,5 +190,6 @@ def build(
 
 def plain(model: keras.Model, mode: str) -> Callable[[Any], Any]:
     """Compiles a model as it is."""
-    bound = backend.bind(model, lambda x: model(x, training=False), mode)
+    known = Variables(model.variables)
+    bound = backend.bind(known, lambda x: model(x, training=False), mode)
     return lambda x: bound(tree.map_structure(ops.convert_to_tensor, x))

@@ -14,7 +14,8 @@ class Report:
         batch_size: rows in a batch that was timed.
         program: `"rewritten"`, `"model"` (compiled as it is) or `"keras"`
             (nothing was faster, so that Keras runs the model as before).
-        mode: how the program runs, one of `keras_multi.backend.modes()`.
+        mode: how the program runs, one of `keras_multi.backend.modes()`;
+            empty if Keras runs the model.
         merged: names of the batch normalizations that became part of the
             product before them.
         kernels: per layer with a kernel, the way that was found fastest:
@@ -50,7 +51,7 @@ class Report:
             f"{self.backend} on {self.device}, batches of {self.batch_size}: "
             f"{1e3 * self.before:.2f} ms before, {1e3 * self.after:.2f} ms "
             f"now, {self.speedup:.2f} times as fast",
-            f"program: {self.program} ({self.mode})",
+            f"program: {self.program} {self.mode}".rstrip(),
             f"batch normalizations merged: {len(self.merged)}",
             f"products: {kernels or 'as they were'}",
             f"largest difference of the outputs: {self.difference:.1e}",

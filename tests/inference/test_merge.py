@@ -88,9 +88,7 @@ def test_normalization_becomes_part_of_the_product(make, reference):
 
 def test_normalization_alone_scales_and_shifts():
     norm = layers.BatchNormalization()
-    model = away_from_start(
-        keras.Sequential([keras.Input(X.shape[1:]), norm])
-    )
+    model = away_from_start(keras.Sequential([keras.Input(X.shape[1:]), norm]))
     graph, names, run = steps_of(model)
     assert names == []
     assert isinstance(graph.steps[0].operation, ScaleAndShift)
@@ -139,9 +137,7 @@ def test_layers_of_users_are_taken_apart_and_left_as_they_were():
         assert found == count
     picture, shift = map(ops.convert_to_tensor, NESTED_INPUTS.values())
     expected = model.predict_on_batch(NESTED_INPUTS)
-    found = keras.tree.map_structure(
-        ops.convert_to_numpy, run(picture, shift)
-    )
+    found = keras.tree.map_structure(ops.convert_to_numpy, run(picture, shift))
     np.testing.assert_allclose(
         found["logits"], expected["logits"], rtol=1e-5, atol=1e-6
     )
@@ -149,9 +145,7 @@ def test_layers_of_users_are_taken_apart_and_left_as_they_were():
 
 
 def test_a_layer_that_takes_no_symbols_stays_a_step():
-    model = keras.Sequential(
-        [keras.Input((3,)), Stubborn(), layers.Dense(2)]
-    )
+    model = keras.Sequential([keras.Input((3,)), Stubborn(), layers.Dense(2)])
     graph, _, run = steps_of(model, np.ones((2, 3), "float32"))
     assert isinstance(graph.steps[0].operation, Stubborn)
     x = np.float32(RNG.standard_normal((2, 3)))
