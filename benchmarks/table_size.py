@@ -55,7 +55,8 @@ def main() -> None:
     for rows in ROWS:
         took = interval(median_interval(times[rows]), 1e3)
         print(f"{backend.name()}: {rows:,} rows, {took} ms per step")
-    print(f"ratio {interval(ratio_interval(*(times[r] for r in ROWS[::-1])))}")
+    small, large = (times[rows] for rows in ROWS)
+    print(f"ratio {interval(ratio_interval(large, small))}")
 
 
 if __name__ == "__main__":

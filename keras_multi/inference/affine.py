@@ -24,7 +24,7 @@ ELEMENTWISE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Affine:
     """`activation(product(x, kernel) + bias)`.
 
@@ -76,7 +76,7 @@ class Affine:
         return self.finish(self.product(x))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScaleAndShift:
     """A batch normalization with fixed moments: `scale * x + shift`."""
 
@@ -266,29 +266,28 @@ def _is_fixed_normalization(step: Step) -> bool:
 
 def _factors(layer: Any) -> tuple[np.ndarray, np.ndarray]:
     """Scale and shift of a normalization, in float64."""
+    mean, variance = map(_exact, (layer.moving_mean, layer.moving_variance))
+    scale = 1 / np.sqrt(variance + layer.epsilon)
+    if layer.scale:
+        scale = scale * _exact(layer.gamma)
+    shift = -mean * scale
+    return scale, shift + _exact(layer.beta) if layer.center else shift
 
-    def values(variable: Any, default: float) -> np.ndarray:
-        if variable is None:
-            return np.float64(default)
-        return np.float64(ops.convert_to_numpy(variable))
 
-    variance = values(layer.moving_variance, 1)
-    scale = values(layer.gamma if layer.scale else None, 1)
-    scale = scale / np.sqrt(variance + layer.epsilon)
-    shift = values(layer.beta if layer.center else None, 0)
-    return scale, shift - values(layer.moving_mean, 0) * scale
+def _exact(variable: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(variable), "float64")
 
 
 def _normalized(affine: Affine, layer: Any) -> Affine:
     """The product with a normalization merged into it."""
     scale, shift = _factors(layer)
-    kernel = np.float64(ops.convert_to_numpy(affine.kernel))
+    kernel = _exact(affine.kernel)
     if affine.kind == "depthwise":
         kernel = kernel * scale.reshape(kernel.shape[-2:])
     else:
         kernel = kernel * scale
     if affine.bias is not None:
-        shift = shift + scale * ops.convert_to_numpy(affine.bias)
+        shift = shift + scale * _exact(affine.bias)
     return replace(affine, kernel=fixed(kernel), bias=fixed(shift))
 
 

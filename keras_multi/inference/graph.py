@@ -107,12 +107,18 @@ def trace(model: keras.Model, inputs: Any) -> Graph:
         ):
             raise UntraceableError(f"the layer {layer.name!r} is quantized")
     known = _functional(model)
-    dtypes: Any = tree.map_structure(
-        lambda x: keras.backend.standardize_dtype(x.dtype),
-        known._inputs_struct if known else inputs,
-    )
-    slots = tree.map_structure(
-        lambda x, dtype: Slot((None, *x.shape[1:]), dtype), inputs, dtypes
+    if known is not None:
+        _check_structure(inputs, known._inputs_struct)
+        symbols = tree.flatten(known._inputs_struct)
+        dtypes = [symbol.dtype for symbol in symbols]
+    else:
+        dtypes = [_cast(model, x.dtype) for x in tree.flatten(inputs)]
+    slots = tree.pack_sequence_as(
+        inputs,
+        [
+            Slot((None, *x.shape[1:]), dtype)
+            for x, dtype in zip(tree.flatten(inputs), dtypes, strict=True)
+        ],
     )
     tracer = _Tracer()
     outputs = tracer.expand(model, (slots,), {})
@@ -134,6 +140,24 @@ def trace(model: keras.Model, inputs: Any) -> Graph:
     return Graph(
         tree.flatten(slots), tracer.steps, outputs, list(constants.values())
     )
+
+
+def _check_structure(inputs: Any, symbols: Any) -> None:
+    if len(tree.flatten(inputs)) == len(tree.flatten(symbols)) == 1:
+        return
+    try:
+        tree.assert_same_structure(inputs, symbols)
+    except (TypeError, ValueError) as error:
+        raise UntraceableError(
+            "the inputs have another structure than those of the model"
+        ) from error
+
+
+def _cast(model: keras.Model, dtype: Any) -> str:
+    """The type that a model casts an input to."""
+    name = str(keras.backend.standardize_dtype(dtype))
+    floats = keras.backend.is_float_dtype(name)
+    return str(model.compute_dtype) if floats and model.autocast else name
 
 
 def _functional(layer: Any) -> Functional | None:

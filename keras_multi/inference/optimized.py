@@ -1,5 +1,6 @@
 """A model that infers faster, and gives what it gave before."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops, tree
+from keras.src.trainers.data_adapters import get_data_adapter
 
 from keras_multi import backend
 from keras_multi.errors import KerasMultiError, UsageError
@@ -26,6 +28,7 @@ from keras_multi.inference.timing import Decisions, race
 from keras_multi.portability import synthetic
 
 MODEL_SECONDS = 2.0
+MODEL_GAIN = 0.97  # share of the time of Keras below which a program is taken
 OFTEN = 8  # calls with a batch size after which it gets its own program
 Run = Callable[[Any], Any]
 
@@ -108,8 +111,8 @@ class OptimizedModel:
         """Computes the outputs of many rows, batch by batch.
 
         Args:
-            x: arrays in the structure of the model's inputs, or an iterable
-                of batches as `keras.Model.predict` takes it.
+            x: arrays in the structure of the model's inputs, or what yields
+                batches, as `keras.Model.predict` takes it.
             batch_size: rows in a batch of the arrays.
 
         Returns:
@@ -203,7 +206,7 @@ def optimize_for_inference(
     programs = _Programs(model, inputs, expected)
     programs.add_rewritten(modes, decisions)
     for mode in modes:
-        programs.add("model", mode, lambda mode=mode: plain(model, mode))
+        programs.add("model", mode, functools.partial(plain, model, mode))
     decisions.save()
     return programs.best()
 
@@ -247,13 +250,8 @@ class _Programs:
                 _name(graph.steps[place].operation): way
                 for place, (way, _) in chosen.items()
             }
-            self.add(
-                "rewritten",
-                mode,
-                lambda chosen=chosen, mode=mode: build(
-                    self.model, graph, chosen, mode
-                ),
-            )
+            make = functools.partial(build, self.model, graph, chosen, mode)
+            self.add("rewritten", mode, make)
 
     def add(self, program: str, mode: str, make: Callable[[], Run]) -> None:
         """Keeps a program if it gives what the model gives."""
@@ -275,17 +273,21 @@ class _Programs:
         self.runs[program, mode] = run
         self.differences[program, mode] = share
 
+    def _outputs(self, run: Run) -> Any:
+        return tree.map_structure(ops.convert_to_numpy, run(self.inputs))
+
     def best(self) -> OptimizedModel:
         """Times the programs against Keras and takes the fastest."""
         contenders: dict[Any, Callable[[], Any]] = {
-            "keras": lambda: self.model.predict_on_batch(self.inputs)
+            key: functools.partial(self._outputs, run)
+            for key, run in self.runs.items()
         }
-        for key, run in self.runs.items():
-            contenders[key] = lambda run=run: tree.map_structure(
-                ops.convert_to_numpy, run(self.inputs)
-            )
+        contenders["keras"] = functools.partial(
+            self.model.predict_on_batch, self.inputs
+        )
         times = race(contenders, MODEL_SECONDS)
-        key = min(times, key=lambda each: times[each])
+        key: Any = min(times, key=lambda each: times[each])
+        key = key if times[key] < MODEL_GAIN * times["keras"] else "keras"
         run = self.runs.get(key)
         program, mode = ("keras", "") if run is None else key
         rewritten = program == "rewritten"
@@ -337,13 +339,11 @@ def _row_shapes(inputs: Any) -> list[tuple[int, ...]]:
 
 
 def _parts(x: Any, batch_size: int) -> Iterable[Any]:
-    """Batches of arrays, or those of an iterable of batches."""
-    if hasattr(tree.flatten(x)[0], "shape"):
-        for start in range(0, _rows(x), batch_size):
-            stop = start + batch_size
-            yield tree.map_structure(
-                lambda a, start=start, stop=stop: a[start:stop], x
-            )
+    """Batches of arrays, or those of what yields batches."""
+    if not hasattr(tree.flatten(x)[0], "shape"):
+        for batch in get_data_adapter(x).get_numpy_iterator():
+            yield keras.utils.unpack_x_y_sample_weight(batch)[0]
         return
-    for batch in x:
-        yield keras.utils.unpack_x_y_sample_weight(batch)[0]
+    for start in range(0, _rows(x), batch_size):
+        rows = slice(start, start + batch_size)
+        yield tree.map_structure(lambda a, rows=rows: a[rows], x)

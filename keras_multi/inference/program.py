@@ -1,5 +1,6 @@
 """A model made ready to run: its products chosen, all of it compiled."""
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops, tree
+from keras.src.backend import compute_output_spec
 
 from keras_multi import backend
 from keras_multi.inference.affine import Affine, ScaleAndShift
@@ -56,11 +58,11 @@ def shapes(graph: Graph, inputs: list[np.ndarray]) -> dict[int, Any]:
         keras.KerasTensor(x.shape, slot.dtype)
         for x, slot in zip(inputs, graph.inputs, strict=True)
     ]
-    keras.backend.compute_output_spec(runner(graph, calls), *symbols)
+    compute_output_spec(runner(graph, calls), *symbols)
     return found
 
 
-def _fixed_calls(graph: Graph) -> dict[int, Callable[..., Any]]:
+def _fixed_calls(graph: Graph) -> dict[int, Any]:
     return {
         place: step.operation
         for place, step in enumerate(graph.steps)
@@ -109,7 +111,7 @@ def _problem(affine: Affine, shape: Any, mode: str) -> str:
 def _fastest(affine: Affine, makers: Any, shape: Any, mode: str) -> str:
     rng = np.random.default_rng(0)
     x = ops.convert_to_tensor(rng.standard_normal(shape, "float32"))
-    steps = {}
+    steps: dict[str, Callable[[], Any]] = {}
     expected = None
     for name, make in makers.items():
         kernel = make()
@@ -118,7 +120,7 @@ def _fastest(affine: Affine, makers: Any, shape: Any, mode: str) -> str:
         if expected is None:
             expected = outputs
         if difference(outputs, expected) <= TOLERANCE:
-            steps[name] = lambda bound=bound: bound(x)
+            steps[name] = functools.partial(bound, x)
     times = race(steps, KERNEL_SECONDS)
     best = min(times, key=lambda name: times[name])
     return best if times[best] < GAIN * times[PLAIN] else PLAIN

@@ -19,8 +19,8 @@ ROUNDS = range(3, 30)  # at least, and less than
 
 
 def race(
-    contenders: dict[str, Callable[[], Any]], seconds: float
-) -> dict[str, float]:
+    contenders: dict[Any, Callable[[], Any]], seconds: float
+) -> dict[Any, float]:
     """Times functions in turns.
 
     Args:
@@ -35,7 +35,7 @@ def race(
         >>> list(times)
         ['a', 'b']
     """
-    times: dict[str, list[float]] = {name: [] for name in contenders}
+    times: dict[Any, list[float]] = {name: [] for name in contenders}
     for contender in contenders.values():
         for _ in range(WARM_UPS):
             backend.synchronize(contender())

@@ -62,7 +62,7 @@ def test_a_functional_model(monkeypatch):
     close(ops.convert_to_numpy(fast(X)), expected)
     close(fast.predict_on_batch(X), expected)
     close(fast.predict(X, batch_size=3), expected)
-    close(fast.predict([(X[:3], None), (X[3:], None)]), expected)
+    close(fast.predict((part, None) for part in (X[:3], X[3:])), expected)
     for ours, theirs in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert fast.undo() is model
