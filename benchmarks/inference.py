@@ -24,10 +24,11 @@ from benchmarks.workload import Setting
 from benchmarks.workloads.dcn_train import CRITEO_LIKE
 from keras_multi import backend, optimize_for_inference
 from keras_multi.inference.program import difference
+from keras_multi.inference.timing import turns
 from nlp.gpt2 import GPT2
 from vision.backbones import EfficientNetLite0
 
-ROUNDS = range(9, 60)  # at least, and less than
+ROUNDS = range(9, 60)
 SECONDS = 10.0
 RNG = np.random.default_rng(0)
 
@@ -161,15 +162,7 @@ def measure(name: str) -> str:
         "now": lambda: fast.predict_on_batch(inputs),
     }
     apart = difference(calls["now"](), calls["before"]())
-    times: dict[str, list[float]] = {key: [] for key in calls}
-    end = time.perf_counter() + SECONDS
-    for done in range(ROUNDS.stop):
-        if done >= ROUNDS.start and time.perf_counter() > end:
-            break
-        for key, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[key].append(time.perf_counter() - start)
+    times = turns(calls, SECONDS, ROUNDS)
     before, now = (median_interval(times[key]).median for key in calls)
     ratio = ratio_interval(times["now"], times["before"])
     ways = ", ".join(sorted({*fast.report.kernels.values()} - {"keras"}))

@@ -15,38 +15,48 @@ from keras_multi.info import versions
 
 FILE = "inference.json"
 WARM_UPS = 2
-ROUNDS = range(3, 30)  # at least, and less than
+ROUNDS = range(3, 30)
 
 
-def race(
-    contenders: dict[Any, Callable[[], Any]], seconds: float
-) -> dict[Any, float]:
+def turns(
+    contenders: dict[Any, Callable[[], Any]], seconds: float, rounds: range
+) -> dict[Any, list[float]]:
     """Times functions in turns.
 
     Args:
         contenders: functions without arguments that return tensors.
         seconds: time in which rounds are begun, once there are enough.
+        rounds: at least as many as its start, and less than its stop.
 
     Returns:
-        The median time of each, in seconds.
-
-    Example:
-        >>> times = race({"a": lambda: None, "b": lambda: None}, 0.01)
-        >>> list(times)
-        ['a', 'b']
+        The times of each, in seconds.
     """
     times: dict[Any, list[float]] = {name: [] for name in contenders}
     for contender in contenders.values():
         for _ in range(WARM_UPS):
             backend.synchronize(contender())
     end = time.perf_counter() + seconds
-    for done in range(ROUNDS.stop):
-        if done >= ROUNDS.start and time.perf_counter() > end:
+    for done in range(rounds.stop - 1):
+        if done >= rounds.start and time.perf_counter() > end:
             break
         for name, contender in contenders.items():
             start = time.perf_counter()
             backend.synchronize(contender())
             times[name].append(time.perf_counter() - start)
+    return times
+
+
+def race(
+    contenders: dict[Any, Callable[[], Any]], seconds: float
+) -> dict[Any, float]:
+    """Gives the median times of functions, as `turns` takes them.
+
+    Example:
+        >>> times = race({"a": lambda: None, "b": lambda: None}, 0.01)
+        >>> list(times)
+        ['a', 'b']
+    """
+    times = turns(contenders, seconds, ROUNDS)
     return {name: statistics.median(each) for name, each in times.items()}
 
 

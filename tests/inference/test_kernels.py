@@ -7,9 +7,9 @@ from keras import layers, ops
 
 from keras_multi import backend
 from keras_multi.inference.affine import merge
-from keras_multi.inference.graph import trace
 from keras_multi.inference.kernels import ways
 from keras_multi.inference.program import Variables, difference
+from keras_multi.inference.trace import trace
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 7, 6, 4)).astype("float32")

@@ -6,7 +6,8 @@ import pytest
 from keras import layers, ops
 
 from keras_multi.inference.affine import Affine, ScaleAndShift, merge
-from keras_multi.inference.graph import UntraceableError, runner, trace
+from keras_multi.inference.graph import runner
+from keras_multi.inference.trace import UntraceableError, trace
 from tests.inference.models import (
     NESTED_INPUTS,
     Stubborn,
