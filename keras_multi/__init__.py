@@ -14,6 +14,7 @@ _SUBPACKAGES = (
     "backend",
     "data",
     "errors",
+    "inference",
     "layers",
     "losses",
     "metrics",
@@ -22,12 +23,18 @@ _SUBPACKAGES = (
     "training",
 )
 
-__all__ = ["__version__", *_SUBPACKAGES, "check"]
+_FUNCTIONS = {
+    "check": "portability.check",
+    "optimize_for_inference": "inference",
+}
+
+__all__ = ["__version__", *_SUBPACKAGES, *_FUNCTIONS]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "check":
-        return importlib.import_module(f"{__name__}.portability.check").check
+    if name in _FUNCTIONS:
+        home = importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}")
+        return getattr(home, name)
     if name in _SUBPACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -100,6 +100,10 @@ def test_a_bound_program_takes_the_weights_of_the_moment():
     assert float(program(x, more)[0, 0]) == 3.0
     layer.kernel.assign([[2.0], [5.0]])
     assert float(program(x, more)[0, 0]) == 8.0
+    for mode in set(backend.modes()) - {"compile"}:
+        assert float(backend.bind(layer, layer, mode)(x)[0, 0]) == 7.0
+    with pytest.raises(UsageError, match="has no mode"):
+        backend.bind(layer, layer, "turbo")
 
 
 def test_modes_of_the_harness_are_those_of_the_backend():

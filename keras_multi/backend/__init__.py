@@ -175,18 +175,9 @@ def jit(fn: Callable[..., Any], mode: str | None = None) -> Callable[..., Any]:
     """
     module = framework()
     compiled: Callable[..., Any] = module.jit(
-        fn, _checked(mode, module.COMPILED)
+        fn, _known(mode or module.COMPILED, module)
     )
     return compiled
-
-
-def _checked(mode: str | None, default: str) -> str:
-    if mode is not None and mode not in modes():
-        raise UsageError(
-            f"backend {name()!r} has no mode {mode!r}; "
-            f"it has {', '.join(modes())}"
-        )
-    return default if mode is None else mode
 
 
 def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -214,7 +205,7 @@ def bind(
     or loading changes what it gives, and they are not copied into it.
 
     Args:
-        model: a Keras model or layer, built.
+        model: a Keras model or layer, built, or what else has `variables`.
         fn: a function of tensors, and nested structures of them, that calls
             the model or its parts, and may loop with `keras.ops`.
         mode: one of `modes()`; by default XLA on JAX and TensorFlow, and
@@ -236,10 +227,18 @@ def bind(
         [[3.0, 3.0]]
     """
     module = framework()
-    bound: Callable[..., Any] = module.bind(
-        model, fn, _checked(mode, module.MODES[0])
-    )
+    bound: Callable[..., Any] = module.bind(model, fn, _known(mode, module))
     return bound
+
+
+def _known(mode: str | None, module: ModuleType) -> str:
+    """The mode, or the first one; it must be of the backend."""
+    if mode is not None and mode not in module.MODES:
+        raise UsageError(
+            f"backend {name()!r} has no mode {mode!r}; "
+            f"it has {', '.join(module.MODES)}"
+        )
+    return mode or str(module.MODES[0])
 
 
 def value_and_gradients(

@@ -67,9 +67,7 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-def bind(
-    model: keras.Model, fn: Callable[..., Any], mode: str
-) -> Callable[..., Any]:
+def bind(model: Any, fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
     """Compiles with XLA, the weights as arguments of the program."""
 
     def stateless(values: Sequence[Any], *args: Any) -> Any:

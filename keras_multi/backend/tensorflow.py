@@ -68,14 +68,9 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-def bind(
-    model: keras.Model, fn: Callable[..., Any], mode: str
-) -> Callable[..., Any]:
-    """Traces to a graph, which reads the variables at each call."""
-    bound: Callable[..., Any] = tf.function(
-        fn, jit_compile=mode == "xla", autograph=False
-    )
-    return bound
+def bind(model: Any, fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    """Traces to a graph that reads the variables at each call."""
+    return loop(fn) if mode == "xla" else inference(fn)
 
 
 def constant(x: Any) -> Any:

@@ -76,10 +76,8 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def bind(
-    model: keras.Model, fn: Callable[..., Any], mode: str
-) -> Callable[..., Any]:
-    """Compiles the function or leaves it eager, without autograd."""
+def bind(model: Any, fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    """Leaves the function eager or compiles it, without autograd."""
     return loop(jit(fn, mode))
 
 

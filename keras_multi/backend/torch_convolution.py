@@ -11,6 +11,13 @@ DTYPES = [torch.float32]
 if torch.ops.mkldnn._is_mkldnn_bf16_supported():
     DTYPES.append(torch.bfloat16)
 
+# What oneDNN calls activations, their parameters, and the algorithm.
+ACTIVATIONS: dict[str | None, tuple[str, list[float], str]] = {
+    None: ("none", [], ""),
+    "relu": ("relu", [], ""),
+    "relu6": ("hardtanh", [0.0, 6.0], ""),
+}
+
 
 class PackedKernel:
     """A copy of the kernel of a convolution, in the layout of oneDNN.
@@ -35,14 +42,20 @@ class PackedKernel:
         kernel: Any,
         padding: Sequence[tuple[int, int]],
         strides: Sequence[int],
+        dilation: Sequence[int] = (1, 1),
+        bias: Any = None,
+        activation: str | None = None,
     ) -> Any:
         """Convolves outside of training; gives `None` where it cannot.
 
         Args:
             x: `(B, H, W, C)`.
-            kernel: Keras variable `(height, width, C, filters)`.
+            kernel: Keras variable `(height, width, C / groups, filters)`.
             padding: zeros before and after the rows and the columns.
             strides: of the rows and the columns.
+            dilation: distance of the taps, along both.
+            bias: tensor `(filters,)` to add, or `None`.
+            activation: `"relu"` or `"relu6"`, at once, or `None`.
         """
         if (
             torch.compiler.is_compiling()
@@ -61,6 +74,7 @@ class PackedKernel:
         if top != bottom or left != right:
             x = torch.nn.functional.pad(x, (left, right, top, bottom))
             top = left = 0
+        groups = x.shape[1] // value.shape[2]
         state = (value._version, x.dtype)
         if self._source is not value or self._state != state:
             self._copy = torch.ops.mkldnn._reorder_convolution_weight(
@@ -70,21 +84,19 @@ class PackedKernel:
                 .contiguous(memory_format=torch.channels_last),
                 [top, left],
                 list(strides),
-                [1, 1],
-                1,
+                list(dilation),
+                groups,
                 list(x.shape),
             )
             self._source, self._state = value, state
         outputs = torch.ops.mkldnn._convolution_pointwise(
             x,
             self._copy,
-            None,
+            bias,
             [top, left],
             list(strides),
-            [1, 1],
-            1,
-            "none",
-            [],
-            "",
+            list(dilation),
+            groups,
+            *ACTIVATIONS[activation],
         )
         return outputs.permute(0, 2, 3, 1)

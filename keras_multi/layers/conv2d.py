@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_multi import backend
+from keras_multi.layers.patches import multiply_patches, paddings, sizes
 
 
 @keras.saving.register_keras_serializable("keras_multi")
@@ -62,58 +63,18 @@ class Conv2D(keras.layers.Conv2D):
             rows, columns = self.strides
             matrix = ops.convert_to_tensor(kernel)[0, 0]
             return ops.matmul(inputs[:, ::rows, ::columns], matrix)
-        padding = [self._padding(axis, shape[1 + axis]) for axis in (0, 1)]
+        padding = paddings(
+            shape[1:3], self.kernel_size, self.strides, self.padding
+        )
         if self._packed is not None:
             outputs = self._packed.convolve(
                 inputs, kernel, padding, self.strides
             )
             if outputs is not None:
                 return outputs
-        size = [self._size(axis, shape[1 + axis]) for axis in (0, 1)]
+        size = sizes(shape[1:3], self.kernel_size, self.strides, self.padding)
         # In JAX an unknown batch size is a symbol, which cannot be compared.
         batch = shape[0] if isinstance(shape[0], int) else 1
         if batch * prod(size) > self._max_patches:
             return super().convolution_op(inputs, kernel)
-        return self._multiply_patches(inputs, kernel, padding, size)
-
-    def _size(self, axis: int, length: int) -> int:
-        """Length of the outputs along the height or the width."""
-        if self.padding == "valid":
-            length -= self.kernel_size[axis] - 1
-        return -(-length // self.strides[axis])
-
-    def _padding(self, axis: int, length: int) -> tuple[int, int]:
-        """Zeros before and after the inputs, along the height or the width."""
-        if self.padding == "valid":
-            return 0, 0
-        size, stride = self.kernel_size[axis], self.strides[axis]
-        steps = self._size(axis, length) - 1
-        total = max(steps * stride + size - length, 0)
-        return total // 2, total - total // 2
-
-    def _multiply_patches(
-        self, inputs: Any, kernel: Any, padding: Any, size: Any
-    ) -> Any:
-        """Gathers what each place of the outputs sees, and multiplies it."""
-        channels = inputs.shape[-1]
-        if any(map(any, padding)):
-            inputs = ops.pad(inputs, ((0, 0), *padding, (0, 0)))
-        rows, columns = (
-            [
-                slice(first, first + (count - 1) * stride + 1, stride)
-                for first in range(taps)
-            ]
-            for taps, count, stride in zip(
-                self.kernel_size, size, self.strides, strict=True
-            )
-        )
-        patches = ops.concatenate(
-            [inputs[:, row, column] for row in rows for column in columns], -1
-        )  # (B, H, W, taps * C)
-        depth = prod(self.kernel_size) * channels
-        # As one matrix: PyTorch multiplies the pictures one by one otherwise.
-        outputs = ops.matmul(
-            ops.reshape(patches, (-1, depth)),
-            ops.reshape(kernel, (depth, self.filters)),
-        )
-        return ops.reshape(outputs, (-1, *size, self.filters))
+        return multiply_patches(inputs, kernel, self.strides, self.padding)
