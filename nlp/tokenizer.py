@@ -53,6 +53,7 @@ class Tokenizer:
     Attributes:
         chat_template: Jinja template that makes a prompt of a conversation;
             `None` if the model was not trained on conversations.
+        start_ids: tokens that begin each text, before its own.
 
     Raises:
         DataError: if the tokenizer is of another kind or has no such token.
@@ -78,6 +79,7 @@ class Tokenizer:
         self.end_of_text = end_of_text
         self.end_id: int = end
         self.chat_template: str | None = None
+        self.start_ids: tuple[int, ...] = ()
         self._bytes = _bytes_of_tokens(tokenizer)
 
     @classmethod

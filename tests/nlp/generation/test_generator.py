@@ -8,6 +8,7 @@ from keras_multi.errors import UsageError
 from nlp import GPT2, Generator, Tokenizer
 from nlp.generation import Beam, Random
 from nlp.generation.gpt2 import GPT2Decoder
+from nlp.generation.loop import TokenLoop
 from nlp.generation.prompts import bucket
 from nlp.tokenizer import END_OF_TEXT
 from tests.nlp.gpt2_case import VOCABULARY, reference
@@ -184,6 +185,31 @@ def test_a_prompt_of_another_length_is_not_compiled_anew(
     else:
         assert (bucket(3), bucket(16), bucket(17)) == (16, 16, 32)
         assert len(calls) == first
+
+
+@pytest.mark.slow
+def test_a_compiled_step_writes_the_same_and_is_compiled_once(
+    models, generator, monkeypatch
+):
+    steps = []
+    step = TokenLoop.step
+
+    def counted(self, *arguments):
+        steps.append(1)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(TokenLoop, "step", counted)
+    compiled = Generator(models[1], compiled=True)
+    # No other test has compiled this sampler.
+    sampler = Random(0.321, top_k=5)
+    first = compiled.generate(PROMPTS[:1], 16, sampler, seed=1)
+    traced = len(steps)
+    assert first == generator.generate(PROMPTS[:1], 16, sampler, seed=1)
+    steps.clear()
+    for length in (4, 7, 12):
+        compiled.generate([[1] * length], 16, sampler)
+    assert traced < 16
+    assert not steps
 
 
 @pytest.mark.slow
