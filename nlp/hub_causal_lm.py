@@ -85,13 +85,12 @@ class HubDecoder:
     def empty(self, weights: Any, batch: int, slots: int) -> Caches:
         """Makes caches; see `Decoder`. The values follow on the keys."""
         backbone = self.task.backbone
-        heads = getattr(backbone, "num_key_value_heads", backbone.num_heads)
-        head_dim = getattr(
-            backbone, "head_dim", None
-        ) or backbone.hidden_dim // getattr(
-            backbone, "num_query_heads", backbone.num_heads
+        heads = getattr(backbone, "num_query_heads", None) or backbone.num_heads
+        groups = getattr(backbone, "num_key_value_heads", None) or heads
+        head_dim = (
+            getattr(backbone, "head_dim", None) or backbone.hidden_dim // heads
         )
-        shape = (batch, backbone.num_layers, slots, heads, head_dim)
+        shape = (batch, backbone.num_layers, slots, groups, head_dim)
         dtype = self.task.compute_dtype
         return ((ops.zeros(shape, dtype), ops.zeros(shape, dtype)),)
 
