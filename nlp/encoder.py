@@ -9,8 +9,6 @@ from keras import ops
 from keras_multi import backend
 from keras_multi.errors import UsageError
 from nlp.generation.prompts import bucket
-from nlp.pieces import PieceTokenizer
-from nlp.tokenizer import Tokenizer
 
 
 class Filling(NamedTuple):
@@ -32,16 +30,14 @@ class Encoder:
 
     Args:
         task: a `keras_nlp.models.MaskedLM` with its preprocessor.
-        tokenizer: the same as that of the preprocessor, without TensorFlow.
+        tokenizer: that of the preprocessor, as `tokenizer_of` makes it.
 
     Attributes:
         mask: how a gap is written in a text.
         max_length: number of tokens that the model can look at.
     """
 
-    def __init__(
-        self, task: Any, tokenizer: Tokenizer | PieceTokenizer
-    ) -> None:
+    def __init__(self, task: Any, tokenizer: Any) -> None:
         theirs = task.preprocessor.tokenizer
         self.task = task
         self.tokenizer = tokenizer

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from keras_multi.errors import DataError, UsageError
-from nlp.tokenizer import StreamingDecoder, Tokenizer
+from nlp.tokenizer import StreamingDecoder, Tokenizer, parse_merges
 
 SPACE = "\u2581"  # how a piece writes a space
 BYTE = re.compile("<0x([0-9A-F]{2})>")
@@ -91,8 +91,11 @@ class PieceTokenizer:
         return piece.replace(SPACE, " ").encode("utf-8")
 
 
-def tokenizer_of(task: Any) -> Tokenizer | PieceTokenizer:
+def tokenizer_of(task: Any) -> Any:
     """Makes the tokenizer of a task of keras-nlp.
+
+    Returns:
+        A `Tokenizer` or a `PieceTokenizer`.
 
     Raises:
         DataError: if the task has none, or one of an unknown kind.
@@ -107,5 +110,5 @@ def tokenizer_of(task: Any) -> Tokenizer | PieceTokenizer:
         )
     special = [str(token) for token in theirs.special_tokens]
     vocabulary = {str(token): int(i) for token, i in theirs.vocabulary.items()}
-    merges = [tuple(str(merge).split(" ")) for merge in theirs.merges]
+    merges = parse_merges("\n".join(map(str, theirs.merges)))
     return Tokenizer.from_files(vocabulary, merges, theirs.end_token, special)
