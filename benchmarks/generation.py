@@ -19,13 +19,20 @@ class Generation(Workload):
     Args:
         size: of the model and the texts.
         batch_sizes: numbers of prompts that are continued together.
+        quantization: of Keras, or `None`; there are no peers with one.
     """
 
     unit = "tokens"
 
-    def __init__(self, size: Size, batch_sizes: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        size: Size,
+        batch_sizes: tuple[int, ...],
+        quantization: str | None = None,
+    ) -> None:
         self.size = size
         self.batch_sizes = batch_sizes
+        self.quantization = quantization
 
     def work(self, batch_size: int) -> float:
         """New tokens."""
@@ -37,21 +44,21 @@ class Generation(Workload):
 
     def build(self, setting: Setting) -> Contender:
         """The project's generator."""
-        generator = Generator(
-            self.size.model(setting.precision),
-            compiled=setting.mode == "compile",
-        )
+        model = self.size.model(setting.precision)
+        if self.quantization is not None:
+            model.quantize(self.quantization)
+        generator = Generator(model, compiled=setting.mode == "compile")
         contender = self._contender(
             lambda ids: generator.generate(ids, self.size.new), setting
         )
-        if setting.precision != "float32":
+        if self._rounds(setting):
             contender.unjudged = "rounding leads to another text"
         return contender
 
     def peers(self, setting: Setting) -> Mapping[str, Contender]:
         """keras-hub and transformers, where they are installed."""
         found: dict[str, Contender] = {}
-        if setting.precision != "float32":
+        if self._rounds(setting):
             return found
         if importlib.util.find_spec("keras_nlp") is not None:
             found["keras-hub"] = self._contender(_keras_hub(self.size), setting)
@@ -63,6 +70,9 @@ class Generation(Workload):
                 _transformers(self.size), setting
             )
         return found
+
+    def _rounds(self, setting: Setting) -> bool:
+        return setting.precision != "float32" or self.quantization is not None
 
     def _contender(
         self, generate: Callable[[np.ndarray], Any], setting: Setting

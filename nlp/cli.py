@@ -1,5 +1,6 @@
 """The commands `keras-multi nlp ...`."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -203,8 +204,11 @@ def score(
         }
         for line, score in zip(lines, scores, strict=True)
     ]
+    total = sum(score.log_probability for score in scores)
+    count = sum(row["tokens"] for row in rows)
+    perplexity = math.exp(-total / count)
     if as_json:
-        print_json({"model": model, "results": rows})
+        print_json({"model": model, "perplexity": perplexity, "results": rows})
         return
     from rich.console import Console
     from rich.table import Table
@@ -217,6 +221,7 @@ def score(
             f"{row['log_probability']:.2f}",
             f"{row['perplexity']:.2f}",
         )
+    table.add_row("all", str(count), f"{total:.2f}", f"{perplexity:.2f}")
     Console().print(table)
 
 

@@ -97,7 +97,12 @@ def test_scores(folder):
     assert one["perplexity"] == pytest.approx(
         np.exp(-one["log_probability"] / 3)
     )
+    total = one["log_probability"] + three["log_probability"]
+    assert output["perplexity"] == pytest.approx(np.exp(-total / 8))
     assert "perplexity" in run("score", "one", "--model", folder)
+    options = ("--model", folder, "--quantize", "int8", "--json")
+    rounded = json.loads(run("score", "one", "three", *options))
+    assert rounded["perplexity"] == pytest.approx(output["perplexity"], rel=0.1)
 
 
 @pytest.mark.parametrize(
