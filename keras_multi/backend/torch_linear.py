@@ -8,6 +8,9 @@ from keras_multi.backend.torch_convolution import DTYPES
 
 # Rows of the product for which oneDNN lays a matrix out.
 ROWS = 8
+# With another width than a multiple of this, the kernel for int8 reads beyond
+# the matrices.
+INT8_WIDTH = 16
 
 
 def packed(weight: Any) -> Any:
@@ -53,10 +56,11 @@ def int8_linear(x: Any, values: Any, scales: Any, bias: Any = None) -> Any:
         scales: `(out,)`, of the rows.
         bias: `(out,)`, or none.
     """
-    if x.device.type != "cpu":
+    width = x.shape[-1]
+    if x.device.type != "cpu" or width % INT8_WIDTH:
         product = torch.nn.functional.linear(x, values.to(x.dtype))
     else:
-        flat = x.reshape(-1, x.shape[-1]).bfloat16()
+        flat = x.reshape(-1, width).bfloat16()
         ones = torch.ones(len(values), dtype=flat.dtype)
         product = torch._weight_int8pack_mm(flat, values, ones).to(x.dtype)
         product = product.reshape(*x.shape[:-1], -1)
