@@ -122,7 +122,9 @@ def write(buffer: Any, update: Any, start: Sequence[Any]) -> Any:
     if torch.compiler.is_compiling():
         # One axis has a start that is known at run time only.
         (axis,) = (i for i, s in enumerate(start) if not isinstance(s, int))
-        places = start[axis] + torch.arange(update.shape[axis])
+        places = start[axis] + torch.arange(
+            update.shape[axis], device=buffer.device
+        )
         return buffer.index_copy_(axis, places, update)
     part = tuple(
         slice(int(first), int(first) + size)

@@ -35,9 +35,10 @@ class Generator:
     Args:
         model: its weights are copied in the layout for generation.
             Training it later does not change this generator.
-        compiled: whether PyTorch compiles what it does for each token, with
-            `torch.compile`: half a minute for the first text of a size, and
-            faster after it. The other backends compile in any case.
+        compiled: whether PyTorch compiles what it does for each token that a
+            sampler draws, with `torch.compile`: half a minute for the first
+            text of a size, and faster after it. The other backends compile in
+            any case.
 
     Example:
         >>> from nlp import GPT2
@@ -138,7 +139,7 @@ class Generator:
                 max_new_tokens,
                 chunk,
                 self.max_length,
-                self.compiled,
+                self.compiled and isinstance(loop, TokenLoop),
             ):
                 _take(rows, some, new, callback)
                 if all(rows[i].finished for i in some):
