@@ -25,7 +25,7 @@ models = keras_nlp.models
 SPECIAL = ("<s>", "<pad>", "</s>", "<mask>", "<unk>")
 TEXT = "the quick brown fox jumps over the lazy dog"
 SIZES = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16}
-LENGTH = 40
+LENGTH = 64
 
 
 def vocabulary():
@@ -275,8 +275,8 @@ def test_says_what_is_wrong(causal, masked, tmp_path):
             encoder.fill_mask(text)
     with pytest.raises(UsageError, match="k must be"):
         encoder.fill_mask(encoder.mask, 0)
-    with pytest.raises(UsageError, match="looks at 40 tokens"):
-        encoder.encode("the " * 50)
+    with pytest.raises(UsageError, match="looks at 64 tokens"):
+        encoder.encode("the " * 80)
     with pytest.raises(UsageError, match="no text"):
         encoder.encode([])
     runner = CliRunner()
