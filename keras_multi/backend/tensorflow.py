@@ -77,22 +77,29 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
     Args:
         x: `(batch, tokens, in)`.
-        weight: `(out, in)`.
+        weight: `(out, in)`, perhaps `packed`.
         bias: `(out,)`, or none.
     """
     batch, tokens, width = x.shape
-    flat = tf.reshape(x, (-1, width))
+    flat = tf.cast(tf.reshape(x, (-1, width)), weight.dtype)
     if batch == tokens == 1:
         product = tf.linalg.matvec(weight, flat[0])
     else:
         product = tf.transpose(tf.matmul(weight, flat, transpose_b=True))
+    product = tf.cast(product, x.dtype)
     product = tf.reshape(product, (batch, tokens, weight.shape[0]))
     return product if bias is None else product + bias
 
 
 def packed(weight: Any) -> Any:
-    """Gives a matrix `(out, in)` as `linear` takes it: as it is."""
-    return weight
+    """Copies a matrix `(out, in)` as `linear` multiplies fastest by it.
+
+    XLA on a CPU computes products of half precision in float32, and writes
+    such a matrix down in float32 before each loop that it is used in. So that
+    is done once.
+    """
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    return tf.cast(weight, tf.float32) if on_cpu else weight
 
 
 def int8_linear(x: Any, values: Any, scales: Any, bias: Any = None) -> Any:
@@ -105,16 +112,16 @@ def int8_linear(x: Any, values: Any, scales: Any, bias: Any = None) -> Any:
         bias: `(out,)`, or none.
     """
     batch, tokens, width = x.shape
-    flat = tf.reshape(x, (-1, width))
+    flat = tf.cast(tf.reshape(x, (-1, width)), tf.float32)
+    # Else XLA would write the matrix down in float32 before the loop.
+    values, flat = tf.raw_ops.XlaOptimizationBarrier(input=[values, flat])
+    wide = tf.cast(values, tf.float32)
     if batch == tokens == 1:
-        # The sum of products reads the integers themselves; a matrix product
-        # would first write them down as numbers with a fraction.
-        wide = tf.cast(values, tf.float32) * tf.cast(flat[0], tf.float32)
-        product = tf.cast(tf.reduce_sum(wide, axis=-1), x.dtype)
+        product = tf.reduce_sum(wide * flat[0], axis=-1)
     else:
-        matrix = tf.cast(values, x.dtype)
-        product = tf.transpose(tf.matmul(matrix, flat, transpose_b=True))
-    product = tf.reshape(product * scales, (batch, tokens, values.shape[0]))
+        product = tf.transpose(tf.matmul(wide, flat, transpose_b=True))
+    product = tf.cast(product * tf.cast(scales, tf.float32), x.dtype)
+    product = tf.reshape(product, (batch, tokens, values.shape[0]))
     return product if bias is None else product + bias
 
 
