@@ -86,17 +86,60 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
     Args:
         x: `(batch, tokens, in)`.
-        weight: `(out, in)`.
+        weight: `(out, in)`, perhaps `packed`.
         bias: `(out,)`, or none.
     """
     batch, tokens, width = x.shape
-    flat = tf.reshape(x, (-1, width))
+    flat = tf.cast(tf.reshape(x, (-1, width)), weight.dtype)
     if batch == tokens == 1:
         product = tf.linalg.matvec(weight, flat[0])
     else:
         product = tf.transpose(tf.matmul(weight, flat, transpose_b=True))
+    product = tf.cast(product, x.dtype)
     product = tf.reshape(product, (batch, tokens, weight.shape[0]))
     return product if bias is None else product + bias
+
+
+def packed(weight: Any) -> Any:
+    """Copies a matrix `(out, in)` as `linear` multiplies fastest by it.
+
+    XLA on a CPU computes products of half precision in float32, and writes
+    such a matrix down in float32 before each loop that it is used in. So that
+    is done once.
+    """
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    return tf.cast(weight, tf.float32) if on_cpu else weight
+
+
+def int8_linear(x: Any, values: Any, scales: Any, bias: Any = None) -> Any:
+    """Gives `x @ (values * scales).T + bias`.
+
+    Args:
+        x: `(batch, tokens, in)`.
+        values: int8 `(out, in)`.
+        scales: `(out,)`, of the rows.
+        bias: `(out,)`, or none.
+    """
+    batch, tokens, width = x.shape
+    flat = tf.cast(tf.reshape(x, (-1, width)), tf.float32)
+    # Else XLA would write the matrix down in float32 before the loop.
+    values, flat = tf.raw_ops.XlaOptimizationBarrier(input=[values, flat])
+    wide = tf.cast(values, tf.float32)
+    if batch == tokens == 1:
+        product = tf.reduce_sum(wide * flat[0], axis=-1)
+    else:
+        product = tf.transpose(tf.matmul(wide, flat, transpose_b=True))
+    product = tf.cast(product * tf.cast(scales, tf.float32), x.dtype)
+    product = tf.reshape(product, (batch, tokens, values.shape[0]))
+    return product if bias is None else product + bias
+
+
+attend = None  # XLA joins the parts of an attention
+
+
+def compiled_step(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives the function: the loop around it is compiled."""
+    return fn
 
 
 def packed_kernel() -> None:

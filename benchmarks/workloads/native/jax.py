@@ -13,7 +13,7 @@ from benchmarks.two_tower import TEMPERATURE, Pairs, Towers
 from benchmarks.workload import Setting
 
 
-def _adam(
+def adam(
     params: list[Any],
     means: list[Any],
     variances: list[Any],
@@ -79,7 +79,7 @@ class DCN:
             y: Any,
         ) -> Any:
             value, grads = jax.value_and_grad(loss)(params, ids, dense, y)
-            return (*_adam(params, means, variances, count, grads), value)
+            return (*adam(params, means, variances, count, grads), value)
 
         self._step, self._forward = step, jax.jit(forward)
 
@@ -148,7 +148,7 @@ class TwoTower:
                 state[0], user_ids, item_ids
             )
             params, means, variances, count = state
-            new = _adam(params, means, variances, count, grads)
+            new = adam(params, means, variances, count, grads)
             return new, value
 
         self._step = step

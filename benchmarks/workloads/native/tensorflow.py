@@ -11,7 +11,7 @@ from benchmarks.two_tower import TEMPERATURE, Pairs, Towers
 from benchmarks.workload import Setting
 
 
-def _adam(variables: list[Any]) -> Callable[[list[Any]], None]:
+def adam(variables: list[Any]) -> Callable[[list[Any]], None]:
     """Gives the function that updates the variables by their gradients."""
     means = [tf.Variable(tf.zeros_like(v)) for v in variables]
     variances = [tf.Variable(tf.zeros_like(v)) for v in variables]
@@ -46,7 +46,7 @@ class DCN:
         dtype = tf.bfloat16 if mixed else tf.float32
         starts = np.cumsum((0, *shape.vocabulary_sizes[:-1])).astype("int32")
         variables = [tf.Variable(w) for w in shape.weights()]
-        adam = _adam(variables)
+        update = adam(variables)
         table, *rest = variables
         layers = list(zip(rest[::2], rest[1::2], strict=True))
         width = len(shape.vocabulary_sizes) * shape.embedding_dim
@@ -78,7 +78,7 @@ class DCN:
                 else:
                     loss = tf.reduce_mean(tf.square(z - y))
             gradients = tape.gradient(loss, variables)
-            adam(gradients)
+            update(gradients)
             return loss
 
         self._step = step
@@ -112,7 +112,7 @@ class TwoTower:
         dtype = tf.bfloat16 if mixed else tf.float32
         variables = [tf.Variable(w) for w in towers.weights()]
         half = len(variables) // 2
-        adam = _adam(variables)
+        update = adam(variables)
 
         def tower(weights: list[Any], ids: Any) -> Any:
             table, *layers = weights
@@ -138,7 +138,7 @@ class TwoTower:
                         tf.where(same, logits.dtype.min, logits),
                     )
                 )
-            adam(tape.gradient(loss, variables))
+            update(tape.gradient(loss, variables))
             return loss
 
         self._step = step

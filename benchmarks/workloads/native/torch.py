@@ -65,7 +65,7 @@ class Module(nn.Module):
         return self.head(x.float())
 
 
-def _as_keras(optimizer: torch.optim.Optimizer, step: int) -> None:
+def as_keras(optimizer: torch.optim.Optimizer, step: int) -> None:
     """Keras adds epsilon before the correction of the variance's bias."""
     for group in optimizer.param_groups:
         group["eps"] = EPSILON / (1 - 0.999**step) ** 0.5
@@ -98,7 +98,7 @@ class DCN:
                 for part in (batches.ids, batches.dense, batches.targets)
             )
             self.step += 1
-            _as_keras(self.optimizer, self.step)
+            as_keras(self.optimizer, self.step)
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.loss(self.module(ids, dense), y)
             loss.backward()
@@ -187,7 +187,7 @@ class TwoTower:
                 pairs.ids[rows]
             ).T.contiguous()
             self.step += 1
-            _as_keras(self.optimizer, self.step)
+            as_keras(self.optimizer, self.step)
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.loss(user_ids, item_ids)
             loss.backward()
