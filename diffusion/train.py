@@ -23,6 +23,7 @@ from diffusion.unet import UNet
 from diffusion.vae import VAE
 from keras_multi import backend, training
 from keras_multi.files import METRICS, RECIPE, prepare_folder, write_json
+from keras_multi.optimizers import AdamW
 
 HISTORY = "history.json"
 NO_DECAY = ("bias", "gamma", "beta", "embeddings")
@@ -39,6 +40,7 @@ VAE_CHECKPOINT = "checkpoint-vae"
 DECODER_CHECKPOINT = "checkpoint-decoder"
 UNET_CHECKPOINT = "checkpoint-unet"
 CAPTIONS = 6  # rows of captions: 1, 2 and 3 of them come equally often
+ARTICLE = "a"  # before the last of them, so that unknown words say nothing
 
 
 def train(
@@ -330,15 +332,15 @@ def caption_tokens(
     """
     rows = []
     for own in pictures.captions:
-        tokens = tokenizer(own)
-        repeated = [tokens[i % len(own)] for i in range(CAPTIONS)]
-        rows += [np.stack(repeated)] * data.NUM_VARIANTS
+        texts = [own[i % len(own)] for i in range(CAPTIONS)]
+        texts[-1] = f"{ARTICLE} {texts[-1]}"
+        rows += [tokenizer(texts)] * data.NUM_VARIANTS
     return np.stack(rows)
 
 
 def optimizer(
     recipe: Recipe, learning_rate: float, steps: int
-) -> keras.optimizers.Optimizer:
+) -> AdamW:
     """Makes AdamW with a warm-up, a cosine, and a moving average of weights.
 
     Args:
@@ -354,7 +356,7 @@ def optimizer(
         warmup_target=learning_rate,
         warmup_steps=warm,
     )
-    made = keras.optimizers.AdamW(
+    made = AdamW(
         rate,
         recipe.weight_decay,
         beta_2=0.98,
