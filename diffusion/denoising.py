@@ -87,7 +87,8 @@ class Denoising(keras.Model):
     def _draw_timesteps(self, rows: Any) -> Any:
         """Draws evenly spread timesteps, int32 `(B,)`."""
         first = keras.random.uniform((), seed=self.seed_generator)
-        spread = first + ops.arange(rows, dtype="float32") / rows
+        places = ops.arange(rows, dtype="float32")
+        spread = first + places / ops.cast(rows, "float32")
         steps = self.schedule.num_train_steps
         drawn = ops.cast(ops.floor(spread % 1 * steps), "int32")
         return ops.minimum(drawn, steps - 1)

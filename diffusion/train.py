@@ -338,9 +338,7 @@ def caption_tokens(
     return np.stack(rows)
 
 
-def optimizer(
-    recipe: Recipe, learning_rate: float, steps: int
-) -> AdamW:
+def optimizer(recipe: Recipe, learning_rate: float, steps: int) -> AdamW:
     """Makes AdamW with a warm-up, a cosine, and a moving average of weights.
 
     Args:
