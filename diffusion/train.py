@@ -76,11 +76,11 @@ def train(
     pictures = data.load(recipe.pictures).train
     vae = train_vae(recipe, pictures, directory, progress)
     vae = train_decoder(recipe, pictures, vae, directory, progress)
+    pipeline, history = train_unet(recipe, pictures, vae, directory, progress)
     referee, accuracy = judge.train(
         recolored.load(), recipe.judge_epochs, recipe.seed, progress
     )
     judge.save(referee, directory)
-    pipeline, history = train_unet(recipe, pictures, vae, directory, progress)
     pipeline.save_to_preset(directory, "float16")
     write_json(directory / RECIPE, dataclasses.asdict(recipe))
     write_json(directory / HISTORY, dataclasses.asdict(history))
