@@ -27,7 +27,8 @@ from keras_multi.optimizers import AdamW
 
 HISTORY = "history.json"
 NO_DECAY = ("bias", "gamma", "beta", "embeddings")
-VAE_VARIANTS = 6  # each so-many-th variant is shown to the autoencoder
+# Where the autoencoder is shown each drawing, and whether mirrored.
+VAE_PLACES = ((0, 0, False), (16, 0, False), (8, 0, True))
 MAX_TOKENS = 8
 SCHEDULE = NoiseSchedule(
     betas="cosine",
@@ -201,7 +202,8 @@ def train_decoder(
 
 def vae_pictures(pictures: data.Pictures) -> np.ndarray:
     """Gives what the autoencoder is shown, uint8 `(n, SIZE, SIZE, 3)`."""
-    shown = data.variants(pictures.drawings, VAE_VARIANTS)
+    drawings = pictures.drawings
+    shown = np.stack([data.place(drawings, *p) for p in VAE_PLACES], axis=1)
     return shown.reshape(-1, *shown.shape[2:])
 
 
