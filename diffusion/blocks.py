@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_multi import backend
-from keras_multi.layers import Conv2D
+from keras_multi.layers import Conv2D, GroupNormalization
 
 Shape = tuple[Any, ...]
 
@@ -24,7 +24,7 @@ def convolution(
 
 def group_norm(groups: int, epsilon: float, dtype: Any) -> keras.layers.Layer:
     """Gives a group normalization over the channels."""
-    return keras.layers.GroupNormalization(groups, epsilon=epsilon, dtype=dtype)
+    return GroupNormalization(groups, epsilon=epsilon, dtype=dtype)
 
 
 def space_to_depth(x: Any, size: int) -> Any:

@@ -20,7 +20,9 @@ class Denoising(keras.Model):
     Ho et al. 2020, "Denoising Diffusion Probabilistic Models", equation 14,
     weighted as in Hang et al. 2023, "Efficient Diffusion Training via Min-SNR
     Weighting Strategy", section 3.4, with captions left out now and then (Ho
-    and Salimans 2022, "Classifier-Free Diffusion Guidance", algorithm 1).
+    and Salimans 2022, "Classifier-Free Diffusion Guidance", algorithm 1). The
+    timesteps of a batch are spread evenly from a random start (Kingma et al.
+    2021, "Variational Diffusion Models", appendix I.1).
 
     Args:
         unet: the model to train.
@@ -71,12 +73,7 @@ class Denoising(keras.Model):
         clean = inputs["latents"]
         tokens = self._draw_captions(inputs["captions"])
         rows = ops.shape(clean)[0]
-        timesteps = keras.random.randint(
-            (rows,),
-            0,
-            self.schedule.num_train_steps,
-            seed=self.seed_generator,
-        )
+        timesteps = self._draw_timesteps(rows)
         noise = keras.random.normal(ops.shape(clean), seed=self.seed_generator)
         output = self.unet(
             self.schedule.add_noise(clean, noise, timesteps),
@@ -90,6 +87,15 @@ class Denoising(keras.Model):
     def encode(self, tokens: Any) -> Any:
         """Encodes tokens `(B, T)`."""
         return self.text_encoder(tokens)
+
+    def _draw_timesteps(self, rows: Any) -> Any:
+        """Draws evenly spread timesteps, int32 `(B,)`."""
+        first = keras.random.uniform((), seed=self.seed_generator)
+        places = ops.arange(rows, dtype="float32")
+        spread = first + places / ops.cast(rows, "float32")
+        steps = self.schedule.num_train_steps
+        drawn = ops.cast(ops.floor(spread % 1 * steps), "int32")
+        return ops.minimum(drawn, steps - 1)
 
     def _draw_captions(self, captions: Any) -> Any:
         """Draws one caption of each row, or none: `(B, T)`."""

@@ -52,7 +52,7 @@ class Recipe:
     pictures: int | None = None
     vae_channels: tuple[int, ...] = (32, 48)
     latent_channels: int = 4
-    vae_epochs: int = 3
+    vae_epochs: int = 10
     vae_batch_size: int = 8
     vae_learning_rate: float = 2.5e-3
     decoder_epochs: int = 12
@@ -63,15 +63,15 @@ class Recipe:
     num_heads: int = 4
     text_dim: int = 128
     text_layers: int = 1
-    epochs: int = 12
-    batch_size: int = 64
-    learning_rate: float = 1.5e-3
+    epochs: int = 72
+    batch_size: int = 72
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.998
     min_snr: float = 5.0
     drop_caption: float = 0.1
-    judge_epochs: int = 4
+    judge_epochs: int = 10
     precision: str = "float32"
     seed: int = 42
 

@@ -113,6 +113,35 @@ def compiled_step(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+def group_normalize(
+    x: Any, groups: int, gamma: Any, beta: Any, epsilon: float
+) -> Any:
+    """Normalizes groups of channels.
+
+    Args:
+        x: `(batch, ..., channels)`.
+        groups: number of groups.
+        gamma: scale `(channels,)`.
+        beta: shift `(channels,)`.
+        epsilon: added to the variance.
+
+    Returns:
+        The same shape; float32 where `x` is narrower and not on a CPU, whose
+        kernel alone takes scale and shift in another type.
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    if x.device.type != "cpu":
+        x = x.to(dtype)
+    x = x.movedim(-1, 1)
+    if torch.is_grad_enabled() and not x.requires_grad:
+        # PyTorch 2.13 crashes where only gamma and beta have gradients and
+        # the channels come last.
+        x = x.contiguous()
+    gamma, beta = gamma.value.to(dtype), beta.value.to(dtype)
+    normalized = torch.nn.functional.group_norm(x, groups, gamma, beta, epsilon)
+    return normalized.movedim(1, -1)
+
+
 def packed_kernel() -> PackedKernel | None:
     """Gives an empty copy of a kernel, if this PyTorch has oneDNN."""
     if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):

@@ -102,14 +102,13 @@ def test_variants_are_all_places_and_mirrored_ones():
     drawings = np.random.default_rng(0).integers(
         0, 255, (2, emoji.SIZE, emoji.SIZE, 3), np.uint8
     )
-    shown = data.variants(drawings)
-    assert shown.shape == (2, data.NUM_VARIANTS, data.SIZE, data.SIZE, 3)
-    assert len({picture.tobytes() for picture in shown[0]}) == 18
-    for number, picture in enumerate(shown[1]):
+    shown = [data.variant(drawings, i)[1] for i in range(data.NUM_VARIANTS)]
+    assert len({picture.tobytes() for picture in shown}) == 8
+    for number, picture in enumerate(shown):
+        assert picture.shape == (data.SIZE, data.SIZE, 3)
         rows, columns = np.nonzero((picture < 255).any(axis=-1))
-        top, left = data.PLACES[number % 9]
+        top, left = data.PLACES[number % 4]
         assert (rows.min(), columns.min()) == (top, left)
         cut = picture[top : top + emoji.SIZE, left : left + emoji.SIZE]
-        mirrored = drawings[1][:, :: -1 if number >= 9 else 1]
+        mirrored = drawings[1][:, :: -1 if number >= 4 else 1]
         np.testing.assert_array_equal(cut, mirrored)
-    np.testing.assert_array_equal(data.variants(drawings, 6), shown[:, ::6])
