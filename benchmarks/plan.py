@@ -21,7 +21,13 @@ MODES = {
     "tensorflow": ("xla", "graph"),
 }
 # A few of each domain, so that the suite ends within minutes.
-_QUICK = ("dcn_predict", "dcn_train")
+_QUICK = (
+    "dcn_predict",
+    "dcn_train",
+    "classifier_predict",
+    "gpt2_train",
+    "sd_text_to_image",
+)
 _ROUNDS = {"quick": 9, "full": 15, "base": 30}
 _REPEATS_OF_BASE = 2
 _BUDGET = {"quick": 20.0, "full": 180.0}
