@@ -147,7 +147,7 @@ def _only_read(step: Step, reads: Counter[Slot]) -> Any:
 def _affine(step: Step) -> Affine | None:
     """Recognises a product with a kernel."""
     layer, (slot, *others) = step.operation, (*step.reads(), None)
-    if not isinstance(slot, Slot) or any(others):
+    if not isinstance(slot, Slot) or any(others) or slot.dtype != "float32":
         return None
     if isinstance(layer, Matmul):
         return _affine_of_matmul(step)
@@ -200,7 +200,7 @@ def _affine_of_matmul(step: Step) -> Affine | None:
     kernel = step.args[1]
     if not isinstance(kernel, keras.Variable) or len(kernel.shape) != 2:
         return None
-    if step.args[0].dtype != "float32" or len(step.args[0].shape) < 2:
+    if len(step.args[0].shape) < 2:
         return None
     return Affine("dense", step.operation.name, kernel, None, None, {})
 

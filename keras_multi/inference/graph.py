@@ -77,6 +77,7 @@ def runner(graph: Graph, calls: dict[int, Callable[..., Any]]) -> Any:
         last |= dict.fromkeys([*step.reads(), *step.outputs], place)
     kept = {s for s in tree.flatten(graph.outputs) if isinstance(s, Slot)}
     plan = []
+    gather = _reader(graph.outputs)
     for place, step in enumerate(graph.steps):
         dead = [
             slot
@@ -84,13 +85,13 @@ def runner(graph: Graph, calls: dict[int, Callable[..., Any]]) -> Any:
             if last[slot] == place
         ]
         call = calls.get(place) or direct(step)
-        plan.append((call, _reader(step), step.outputs, dead))
+        read = _reader(step.args), _reader(step.kwargs)
+        plan.append((call, *read, step.outputs, dead))
 
     def run(*inputs: Any) -> Any:
         values = dict(zip(graph.inputs, inputs, strict=True))
-        for call, read, outputs, dead in plan:
-            args, kwargs = read(values)
-            result = call(*args, **kwargs)
+        for call, args, kwargs, outputs, dead in plan:
+            result = call(*args(values), **kwargs(values))
             if len(outputs) == 1 and not isinstance(result, list | tuple):
                 values[outputs[0]] = result
             else:
@@ -98,9 +99,7 @@ def runner(graph: Graph, calls: dict[int, Callable[..., Any]]) -> Any:
                 values |= zip(outputs, flat, strict=True)
             for slot in dead:
                 del values[slot]
-        return tree.map_structure(
-            lambda x: values[x] if isinstance(x, Slot) else x, graph.outputs
-        )
+        return gather(values)
 
     return run
 
@@ -110,7 +109,9 @@ def direct(step: Step) -> Callable[..., Any]:
 
     In float32 and without masks it changes nothing.
     """
-    operation = step.operation
+    operation: Callable[..., Any] = step.operation
+    if not isinstance(operation, keras.Operation):
+        return operation
     if not isinstance(operation, keras.layers.Layer):
         call: Callable[..., Any] = operation.call
         return call
@@ -126,17 +127,21 @@ def direct(step: Step) -> Callable[..., Any]:
     return infer
 
 
-def _reader(step: Step) -> Callable[[dict[Slot, Any]], tuple[Any, Any]]:
-    """Fills the arguments of a step; quickly where all are plain."""
-    args, kwargs = step.args, step.kwargs
-    if not kwargs and len(args) == 1 and isinstance(args[0], Slot):
-        only = args[0]
-        return lambda values: ((values[only],), {})
+def _reader(structure: Any) -> Callable[[dict[Slot, Any]], Any]:
+    """Gives a function that puts values in the place of slots.
 
-    def fill(values: dict[Slot, Any]) -> tuple[Any, Any]:
-        filled: tuple[Any, Any] = tree.map_structure(
-            lambda x: values[x] if isinstance(x, Slot) else x, (args, kwargs)
-        )
-        return filled
-
-    return fill
+    `tree.map_structure` takes longer than many operations.
+    """
+    if isinstance(structure, Slot):
+        return lambda values: values[structure]
+    if type(structure) in (list, tuple):
+        kind, parts = type(structure), [_reader(x) for x in structure]
+        return lambda values: kind(part(values) for part in parts)
+    if type(structure) is dict:
+        named = [(key, _reader(x)) for key, x in structure.items()]
+        return lambda values: {key: part(values) for key, part in named}
+    if not tree.is_nested(structure):
+        return lambda values: structure
+    return lambda values: tree.map_structure(
+        lambda x: values[x] if isinstance(x, Slot) else x, structure
+    )

@@ -1,5 +1,6 @@
 """A model that infers faster, and gives what it gave before."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -50,15 +51,24 @@ class OptimizedModel:
         self._sizes = {report.batch_size}
         self._calls: Counter[int] = Counter()
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self, inputs: Any, training: bool | None = None) -> Any:
         """Computes the outputs of a batch.
 
         Args:
             inputs: arrays or tensors in the structure of the model's inputs.
+            training: must not be true.
 
         Returns:
             Tensors in the structure of the model's outputs.
+
+        Raises:
+            UsageError: if `training` is true.
         """
+        if training:
+            raise UsageError(
+                "an optimized model does not train; call its `model` with "
+                f"training={training}"
+            )
         if self._run is None or _row_shapes(inputs) != self._shapes:
             return self.model(inputs, training=False)
         rows = count_rows(inputs)
@@ -90,13 +100,21 @@ class OptimizedModel:
             return self.model.predict_on_batch(x)
         return tree.map_structure(ops.convert_to_numpy, self(x))
 
-    def predict(self, x: Any, batch_size: int = 32) -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = 0,
+        steps: int | None = None,
+    ) -> Any:
         """Computes the outputs of many rows, batch by batch.
 
         Args:
             x: arrays in the structure of the model's inputs, or what yields
                 batches, as `keras.Model.predict` takes it.
-            batch_size: rows in a batch of the arrays.
+            batch_size: rows in a batch of the arrays; 32 by default.
+            verbose: as in `keras.Model.predict`; there is no progress bar.
+            steps: number of batches; all by default.
 
         Returns:
             NumPy arrays in the structure of the model's outputs.
@@ -104,11 +122,13 @@ class OptimizedModel:
         Raises:
             UsageError: if there are no rows or `batch_size` is not positive.
         """
+        batch_size = 32 if batch_size is None else batch_size
         if batch_size < 1:
             raise UsageError(
                 f"batch_size must be at least 1. Received: {batch_size}"
             )
-        parts = [self.predict_on_batch(part) for part in _parts(x, batch_size)]
+        batches = itertools.islice(_parts(x, batch_size), steps)
+        parts = [self.predict_on_batch(part) for part in batches]
         if not parts:
             raise UsageError("there are no rows to predict")
         return tree.map_structure(lambda *rows: np.concatenate(rows), *parts)

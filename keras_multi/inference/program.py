@@ -37,7 +37,8 @@ def shapes(graph: Graph, inputs: list[np.ndarray]) -> dict[int, Any]:
         inputs: flat.
 
     Returns:
-        Per place of a step with an `Affine`, the shape of its inputs.
+        Per place of a step with an `Affine`, the shape of its inputs, if it
+        does not depend on values.
     """
     found: dict[int, Any] = {}
 
@@ -53,21 +54,12 @@ def shapes(graph: Graph, inputs: list[np.ndarray]) -> dict[int, Any]:
         for place, step in enumerate(graph.steps)
         if isinstance(step.operation, Affine)
     }
-    calls |= _fixed_calls(graph)
     symbols = [
         keras.KerasTensor(x.shape, slot.dtype)
         for x, slot in zip(inputs, graph.inputs, strict=True)
     ]
     compute_output_spec(runner(graph, calls), *symbols)
-    return found
-
-
-def _fixed_calls(graph: Graph) -> dict[int, Any]:
-    return {
-        place: step.operation
-        for place, step in enumerate(graph.steps)
-        if isinstance(step.operation, ScaleAndShift)
-    }
+    return {place: s for place, s in found.items() if None not in s}
 
 
 def choose(
@@ -145,15 +137,16 @@ def difference(found: Any, expected: Any) -> float:
     return max((_difference(*pair) for pair in pairs), default=0.0)
 
 
-def _difference(found: np.ndarray, expected: np.ndarray) -> float:
-    if found.shape != expected.shape or expected.dtype.kind not in "fiub":
+def _difference(found: Any, expected: Any) -> float:
+    try:
+        a, b = (np.asarray(x, "float64") for x in (found, expected))
+    except (TypeError, ValueError):  # strings
+        return 0.0 if np.array_equal(found, expected) else float("inf")
+    finite = np.isfinite(b)
+    if a.shape != b.shape or not np.array_equal(np.isfinite(a), finite):
         return float("inf")
-    if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
-        return float("inf")
-    a, b = (np.float64(x[np.isfinite(x)]) for x in (found, expected))
-    if not a.size or np.array_equal(a, b):
-        return 0.0
-    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
+    apart = np.abs(a[finite] - b[finite]).max(initial=0.0)
+    return float(apart / max(np.abs(b[finite]).max(initial=0.0), 1e-30))
 
 
 def build(
@@ -167,16 +160,15 @@ def build(
     Returns:
         A function of the inputs, in the structure of the model's.
     """
-    calls: dict[int, Any] = {
-        place: kernel.compute for place, (_, kernel) in chosen.items()
-    }
-    fixed = _fixed_calls(graph)
-    steps = runner(graph, calls | fixed)
-    extra = [v for _, kernel in chosen.values() for v in kernel.variables]
-    extra += [v for call in fixed.values() for v in call.variables]
-    own = [*model.variables, *graph.constants]
-    known = {id(v) for v in own}
-    own += {id(v): v for v in extra if id(v) not in known}.values()
+    calls = {place: kernel.compute for place, (_, kernel) in chosen.items()}
+    read = [*model.variables, *graph.constants]
+    for place, step in enumerate(graph.steps):
+        if place in chosen:
+            read += chosen[place][1].variables
+        elif isinstance(step.operation, Affine | ScaleAndShift):
+            read += step.operation.variables
+    own = list({id(variable): variable for variable in read}.values())
+    steps = runner(graph, calls)
     bound = backend.bind(Variables(own), steps, mode)
     dtypes = [slot.dtype for slot in graph.inputs]
 

@@ -63,6 +63,7 @@ def test_a_functional_model(monkeypatch):
     close(ops.convert_to_numpy(fast(X)), expected)
     close(fast.predict_on_batch(X), expected)
     close(fast.predict(X, batch_size=3), expected)
+    close(fast.predict(X, batch_size=3, steps=1, verbose=0), expected[:3])
     close(fast.predict((part, None) for part in (X[:3], X[3:])), expected)
     for ours, theirs in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -207,3 +208,5 @@ def test_bad_use_is_told():
         fast.predict(np.ones((2, 3)), batch_size=0)
     with pytest.raises(UsageError, match="no rows"):
         fast.predict(np.ones((0, 3)))
+    with pytest.raises(UsageError, match="does not train"):
+        fast(np.ones((2, 3)), training=True)
