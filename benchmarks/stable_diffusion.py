@@ -63,6 +63,7 @@ class ModelCall(Workload):
     ) -> None:
         self.side, self.batch_sizes = side, batch_sizes
         self.arguments = arguments
+        self.precision = "float32"  # of what was built last
 
     @abstractmethod
     def model(self, dtype: str) -> UNet | VAE:
@@ -94,7 +95,7 @@ class ModelCall(Workload):
 
     def cost(self, batch_size: int) -> Cost | None:
         """Counts a call on the backend in use."""
-        model = filled(self, "float32")
+        model = filled(self, self.precision)
         inputs = [ops.convert_to_tensor(x[0]) for x in self.inputs(batch_size)]
         outputs: list[Any] = []
 
@@ -113,7 +114,8 @@ class ModelCall(Workload):
 
     def build(self, setting: Setting) -> Contender:
         """The project's model."""
-        model = filled(self, setting.precision)
+        self.precision = setting.precision
+        model = filled(self, self.precision)
         program = backend.bind(model, self.call(model), setting.mode)
 
         def call(*inputs: np.ndarray) -> Any:
@@ -130,10 +132,13 @@ class ModelCall(Workload):
         inputs = self.inputs(setting.batch_size)
         if installed("keras_cv") and not self.arguments:
             theirs = _keras_cv(self, setting.precision, setting.mode)
-            found["keras-cv"] = Calls(
-                lambda *inputs: theirs.predict_on_batch(list(inputs)),
-                self.keras_cv_inputs(inputs),
-            )
+
+            def predict(*inputs: np.ndarray) -> Any:
+                return theirs.predict_on_batch(
+                    list(inputs) if len(inputs) > 1 else inputs[0]
+                )
+
+            found["keras-cv"] = Calls(predict, self.keras_cv_inputs(inputs))
         if installed("diffusers") and "torch" in backend.available():
             found["diffusers"] = Calls(
                 _diffusers(self, setting.precision), inputs

@@ -16,10 +16,12 @@ MAX_SCORES = 2**27
 
 
 def convolution(
-    channels: int, size: int = 3, **kwargs: Any
+    channels: int, padding: str = "same", **kwargs: Any
 ) -> keras.layers.Layer:
-    """Gives a convolution that keeps the size of the picture."""
-    return Conv2D(channels, size, padding="same", **kwargs)
+    """Gives a convolution of size 3, whatever the data format of Keras is."""
+    return Conv2D(
+        channels, 3, padding=padding, data_format="channels_last", **kwargs
+    )
 
 
 def group_norm(groups: int, epsilon: float, dtype: Any) -> keras.layers.Layer:
@@ -373,7 +375,9 @@ class Downsample(keras.layers.Layer):
         super().__init__(**kwargs)
         start = 1 if symmetric else 0
         self.padding = ((0, 0), (start, 1), (start, 1), (0, 0))
-        self.conv = Conv2D(channels, 3, strides=2, dtype=self.dtype_policy)
+        self.conv = convolution(
+            channels, "valid", strides=2, dtype=self.dtype_policy
+        )
 
     def build(self, input_shape: Shape) -> None:
         """Makes the weights."""
