@@ -12,6 +12,10 @@ import jax.numpy as jnp
 import keras
 from jax.extend import core
 
+from keras_multi.backend.image import blend as blend
+from keras_multi.backend.image import histogram as histogram
+from keras_multi.backend.image import paste as paste
+
 MODES = ("xla",)
 COMPILED = "xla"
 FLASH_ATTENTION = None  # Keras decides

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_multi.backend import image
+from keras_multi.backend.image import histogram as histogram
 from keras_multi.backend.tensorflow_graph import UnknownError, count
 from keras_multi.backend.threefry import threefry
 
@@ -23,6 +25,13 @@ MAX_PATCHES = 32
 
 # As a graph, since one by one its operations take milliseconds.
 _threefry = tf.function(threefry, autograph=False, reduce_retracing=True)
+
+# Compiled, as a graph goes through the images once for each operation. In
+# milliseconds on one core, 64 images of 128x128 pixels, with XLA and as a
+# graph: 0.6 and 2.9 to blend bytes, 1.3 and 2.1 floats; 1.0 and 9.7 to paste
+# bytes, 1.6 and 9.0 floats.
+blend = tf.function(image.blend, jit_compile=True, autograph=False)
+paste = tf.function(image.paste, jit_compile=True, autograph=False)
 
 
 def device() -> tuple[str, str, int]:
@@ -224,6 +233,18 @@ def gather(x: Any, index: Any) -> Any:
 def fuses(variables: Sequence[Any]) -> bool:
     """Tells whether this module updates such weights faster than Keras."""
     return False
+
+
+def run_litert(path: Any, inputs: dict[str, Any]) -> Any:
+    """Gives the output of a LiteRT file that has one.
+
+    Args:
+        path: of the file.
+        inputs: array for each name.
+    """
+    interpreter = tf.lite.Interpreter(str(path))
+    (output,) = interpreter.get_signature_runner()(**inputs).values()
+    return output
 
 
 def device_peak_memory() -> int | None:

@@ -11,6 +11,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from keras_multi.backend.torch_convolution import PackedKernel
+from keras_multi.backend.torch_image import blend as blend
+from keras_multi.backend.torch_image import histogram as histogram
+from keras_multi.backend.torch_image import paste as paste
 from keras_multi.backend.torch_optimizers import adagrad as adagrad
 from keras_multi.backend.torch_optimizers import adam as adam
 from keras_multi.backend.torch_optimizers import fuses as fuses
