@@ -152,60 +152,6 @@ class TwoTower:
         return float(np.mean([float(x) for x in losses]))
 
 
-def resnet(
-    weights: dict[str, list[np.ndarray]],
-    depths: Sequence[int],
-    setting: Setting,
-) -> Callable[[np.ndarray, int], np.ndarray]:
-    """A residual network for large images, as a function of images.
-
-    Args:
-        weights: name of a layer to its arrays, as Keras keeps them.
-        depths: number of blocks of each stage.
-        setting: precision and mode.
-    """
-    mixed = setting.precision == "mixed_bfloat16"
-    dtype = tf.bfloat16 if mixed else tf.float32
-    params = {
-        name: [tf.Variable(array) for array in arrays]
-        for name, arrays in weights.items()
-    }
-    relu = tf.nn.relu
-
-    def conv_norm(x: Any, name: str, strides: int = 1) -> Any:
-        kernel = tf.cast(params[f"{name}_conv"][0], dtype)
-        x = tf.nn.conv2d(x, kernel, strides, "SAME")
-        gamma, beta, mean, variance = params[f"{name}_norm"]
-        scale = gamma * tf.math.rsqrt(variance + 1e-5)
-        offset = beta - mean * scale
-        return x * tf.cast(scale, dtype) + tf.cast(offset, dtype)
-
-    @tf.function(jit_compile=setting.mode == "xla", reduce_retracing=True)
-    def network(images: Any) -> Any:
-        x = tf.cast(images / 127.5 - 1, dtype)
-        x = tf.nn.max_pool2d(relu(conv_norm(x, "stem", 2)), 3, 2, "SAME")
-        for stage, depth in enumerate(depths, 1):
-            for block in range(1, depth + 1):
-                name = f"stage{stage}_{block}"
-                strides = 2 if block == 1 and stage > 1 else 1
-                shortcut = x
-                if f"{name}_shortcut_conv" in weights:
-                    shortcut = conv_norm(x, f"{name}_shortcut", strides)
-                y = relu(conv_norm(x, f"{name}_1", strides))
-                x = relu(conv_norm(y, f"{name}_2") + shortcut)
-        kernel, bias = params["logits"]
-        return tf.reduce_mean(tf.cast(x, tf.float32), (1, 2)) @ kernel + bias
-
-    def predict(images: np.ndarray, batch_size: int) -> np.ndarray:
-        parts = [
-            network(tf.constant(images[start : start + batch_size]))
-            for start in range(0, len(images), batch_size)
-        ]
-        return np.concatenate([part.numpy() for part in parts])
-
-    return predict
-
-
 def top_k(candidates: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
     """Finds the highest scores in the matrix of all."""
     rows = tf.constant(candidates)
