@@ -19,8 +19,8 @@ from nlp.train import train
 folder, text = sys.argv[1:]
 if not os.path.exists(folder):
     recipe = Recipe.of(
-        data=text, vocabulary_size=300, num_layers=2, num_heads=2,
-        hidden_dim=16, length=32, epochs=3, learning_rate=0.02,
+        data=text, vocabulary_size=300, num_layers=1, num_heads=2,
+        hidden_dim=16, length=32, epochs=2, learning_rate=0.02,
     )
     train(recipe, folder, progress=False)
 model = GPT2.from_preset(folder + "/model")
