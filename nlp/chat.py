@@ -101,7 +101,7 @@ class Conversation:
                 does not fit into the context.
         """
         self.messages.append(_message("user", question))
-        tokenizer = self._generator.tokenizer
+        tokenizer: Any = self._generator.tokenizer
         text = prompt(self._system + self.messages, tokenizer)
         room = self._generator.max_length - self._limit
         while len(self.messages) > 1 and len(tokenizer.encode(text)) > room:

@@ -1,6 +1,6 @@
 """A causal language model of keras-nlp, and how generation calls it."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -70,8 +70,8 @@ class HubDecoder:
         task: the model.
     """
 
-    one_by_one = True  # whether each prompt runs alone
-    gives_logits = True  # in place of the stream
+    one_by_one: ClassVar[bool] = True  # whether each prompt runs alone
+    gives_logits: ClassVar[bool] = True  # in place of the stream
 
     def __init__(self, task: Any) -> None:
         self.task = task

@@ -100,7 +100,7 @@ def tokenizer_of(task: Any) -> Any:
     Raises:
         DataError: if the task has none, or one of an unknown kind.
     """
-    theirs = getattr(task.preprocessor, "tokenizer", None)
+    theirs: Any = getattr(task.preprocessor, "tokenizer", None)
     if getattr(theirs, "proto", None):
         return PieceTokenizer.from_proto(theirs.proto, theirs.end_token)
     if not getattr(theirs, "merges", None):

@@ -27,7 +27,7 @@ def test_all_contenders_write_the_same():
 
 
 def test_training_agrees_with_the_native_one():
-    work = Training(Size(50, 2, 2, 16, prompt=6, new=0), (3,))
+    work = Training(Size(50, 1, 2, 16, prompt=6, new=0), (3,))
     assert work.work(3) == 18
     for precision, tolerance in (("float32", 1e-5), ("mixed_bfloat16", 1e-2)):
         setting = Setting(3, precision, MODE)

@@ -7,6 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops.gen_xla_ops import (
+    xla_optimization_barrier,
+)
 
 from keras_multi.backend import image
 from keras_multi.backend.image import histogram as histogram
@@ -124,7 +127,7 @@ def int8_linear(x: Any, values: Any, scales: Any, bias: Any = None) -> Any:
     batch, tokens, width = x.shape
     flat = tf.cast(tf.reshape(x, (-1, width)), tf.float32)
     # Else XLA would write the matrix down in float32 before the loop.
-    values, flat = tf.raw_ops.XlaOptimizationBarrier(input=[values, flat])
+    values, flat = xla_optimization_barrier([values, flat])
     wide = tf.cast(values, tf.float32)
     if batch == tokens == 1:
         product = tf.reduce_sum(wide * flat[0], axis=-1)

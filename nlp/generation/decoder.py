@@ -8,7 +8,7 @@ tokens more of a sequence whose keys and values are in a cache.
 
 from collections.abc import Hashable
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from keras import ops
 
@@ -34,8 +34,8 @@ class Decoder(Hashable, Protocol):
         gives_logits: whether it gives logits in place of the stream.
     """
 
-    one_by_one: bool
-    gives_logits: bool
+    one_by_one: ClassVar[bool]
+    gives_logits: ClassVar[bool]
 
     def empty(self, weights: Weights, batch: int, slots: int) -> Caches:
         """Makes caches for so many sequences and tokens.

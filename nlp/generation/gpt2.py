@@ -87,8 +87,8 @@ class GPT2Decoder:
     num_heads: int
     epsilon: float
 
-    one_by_one: ClassVar = False  # whether each prompt runs alone
-    gives_logits: ClassVar = False  # in place of the stream
+    one_by_one: ClassVar[bool] = False  # whether each prompt runs alone
+    gives_logits: ClassVar[bool] = False  # in place of the stream
 
     def empty(self, weights: GPT2Weights, batch: int, slots: int) -> Caches:
         """Makes caches; see `Decoder`."""

@@ -80,8 +80,8 @@ class LlamaDecoder:
     rotary_base: float
     epsilon: float
 
-    one_by_one: ClassVar = False  # whether each prompt runs alone
-    gives_logits: ClassVar = False  # in place of the stream
+    one_by_one: ClassVar[bool] = False  # whether each prompt runs alone
+    gives_logits: ClassVar[bool] = False  # in place of the stream
 
     def empty(self, weights: LlamaWeights, batch: int, slots: int) -> Caches:
         """Makes caches; see `Decoder`."""

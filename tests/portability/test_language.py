@@ -19,14 +19,14 @@ from nlp.train import train
 folder, text = sys.argv[1:]
 if not os.path.exists(folder):
     recipe = Recipe.of(
-        data=text, vocabulary_size=300, num_layers=2, num_heads=2,
-        hidden_dim=16, length=32, epochs=3, learning_rate=0.02,
+        data=text, vocabulary_size=300, num_layers=1, num_heads=2,
+        hidden_dim=16, length=32, epochs=2, learning_rate=0.02,
     )
     train(recipe, folder, progress=False)
 model = GPT2.from_preset(folder + "/model")
 options = ({}, {"sampler": "top_k", "seed": 1})
 print(json.dumps([
-    model.generate(["the", "a quick fox"], 12, **given) for given in options
+    model.generate(["the", "a fox"], max_new_tokens=12, **given) for given in options
 ]))
 """
 
