@@ -182,6 +182,7 @@ class Attention(keras.layers.Layer):
         self.value = self._dense(dim, seen, self.use_bias)
         self.output_dense = self._dense(dim, input_shape, True)
         self._flash_attention = backend.framework().FLASH_ATTENTION
+        self._to_attend = backend.framework().to_attend
 
     def _dense(
         self, dim: int, input_shape: Shape, use_bias: bool
@@ -197,13 +198,22 @@ class Attention(keras.layers.Layer):
         context = x if context is None else context
         if mask is not None:
             mask = ops.cast(mask, "bool")[:, None, None, :]  # (B, 1, 1, T)
+        heads = [
+            self._split_heads(dense(seen))
+            for dense, seen in (
+                (self.query, x),
+                (self.key, context),
+                (self.value, context),
+            )
+        ]
+        if self._to_attend is not None:
+            heads = [self._to_attend(head) for head in heads]
         attended = ops.dot_product_attention(
-            self._split_heads(self.query(x)),
-            self._split_heads(self.key(context)),
-            self._split_heads(self.value(context)),
+            *heads,
             mask=mask,
             flash_attention=self._flash_attention,
         )  # (B, N, heads, C / heads)
+        attended = ops.cast(attended, self.compute_dtype)
         joined = ops.reshape(attended, (-1, *x.shape[1:]))
         return self.output_dense(joined)
 

@@ -14,7 +14,7 @@ from keras_multi.errors import DataError
 from keras_multi.presets import read_safetensors, write_safetensors
 
 FILE = "judge.safetensors"
-CHECKED = 5  # each so-many-th variant is kept for the check
+CHECKED = 4  # each so-many-th variant is kept for the check
 CHANNELS = (16, 32, 64, 64)
 NOISE = 0.15  # of pixels in [-1, 1], in training
 LEARNING_RATE = 1e-3
