@@ -111,6 +111,4 @@ def test_variants_are_all_places():
         cut = picture[top : top + emoji.SIZE, left : left + emoji.SIZE]
         np.testing.assert_array_equal(cut, drawings[1])
     mirrored = data.place(drawings, 3, 5, mirrored=True)
-    np.testing.assert_array_equal(
-        mirrored[:, 3:51, 5:53], drawings[:, :, ::-1]
-    )
+    np.testing.assert_array_equal(mirrored[:, 3:51, 5:53], drawings[:, :, ::-1])
