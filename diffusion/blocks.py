@@ -189,6 +189,7 @@ class Attention(keras.layers.Layer):
         self.value = self._dense(dim, seen, self.use_bias)
         self.output_dense = self._dense(dim, input_shape, True)
         self._flash_attention = backend.framework().FLASH_ATTENTION
+        self._to_attend = backend.framework().to_attend
 
     def _dense(
         self, dim: int, input_shape: Shape, use_bias: bool
@@ -204,9 +205,16 @@ class Attention(keras.layers.Layer):
         context = x if context is None else context
         if mask is not None:
             mask = ops.cast(mask, "bool")[:, None, None, :]  # (B, 1, 1, T)
-        query = self._split_heads(self.query(x))
-        key = self._split_heads(self.key(context))
-        value = self._split_heads(self.value(context))
+        query, key, value = (
+            self._split_heads(dense(seen))
+            for dense, seen in (
+                (self.query, x),
+                (self.key, context),
+                (self.value, context),
+            )
+        )
+        if self._to_attend is not None:
+            query, key, value = map(self._to_attend, (query, key, value))
 
         def attend(queries: Any) -> Any:
             return ops.dot_product_attention(
@@ -224,6 +232,7 @@ class Attention(keras.layers.Layer):
             shape = (-1, slices, x.shape[1] // slices, *query.shape[2:])
             parts = ops.swapaxes(ops.reshape(query, shape), 0, 1)
             attended = ops.swapaxes(ops.map(attend, parts), 0, 1)
+        attended = ops.cast(attended, self.compute_dtype)
         joined = ops.reshape(attended, (-1, *x.shape[1:]))
         return self.output_dense(joined)
 

@@ -9,7 +9,7 @@ from diffusion import emoji, recolored
 SIZE = 64  # of a picture, in pixels
 SHIFTS = (0, 16)  # where a drawing may stand, from above and from the left
 PLACES = tuple((top, left) for top in SHIFTS for left in SHIFTS)
-NUM_VARIANTS = 2 * len(PLACES)
+NUM_VARIANTS = len(PLACES)
 
 
 @dataclass(frozen=True)
@@ -76,22 +76,20 @@ def load(pictures: int | None = None) -> Split:
 
 
 def variant(drawings: np.ndarray, number: int) -> np.ndarray:
-    """Puts drawings somewhere on white, mirrored or not.
+    """Puts drawings at one of the places that they are shown at.
 
     Args:
         drawings: uint8 `(n, emoji.SIZE, emoji.SIZE, 3)`.
-        number: which variant, below `NUM_VARIANTS`; the first half are not
-            mirrored.
+        number: of the place, below `NUM_VARIANTS`.
 
     Returns:
         uint8 `(n, SIZE, SIZE, 3)`.
     """
-    mirrored, number = divmod(number, len(PLACES))
-    return place(drawings, *PLACES[number], bool(mirrored))
+    return place(drawings, *PLACES[number])
 
 
 def place(
-    drawings: np.ndarray, top: int, left: int, mirrored: bool
+    drawings: np.ndarray, top: int, left: int, mirrored: bool = False
 ) -> np.ndarray:
     """Puts drawings somewhere on white.
 

@@ -1,5 +1,7 @@
 """A judge of color and thing, which has seen the real pictures only."""
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from keras_multi.errors import DataError
 from keras_multi.presets import read_safetensors, write_safetensors
 
 FILE = "judge.safetensors"
-CHECKED = 5  # each so-many-th variant is kept for the check
+SHIFTS = (0, 8, 16)  # of what it learns from, above and on the left
 CHANNELS = (16, 32, 64, 64)
 NOISE = 0.15  # of pixels in [-1, 1], in training
 LEARNING_RATE = 1e-3
@@ -67,7 +69,10 @@ class Judge(keras.Model):
 def train(
     pairs: Recolored, epochs: int, seed: int, progress: bool = True
 ) -> tuple[Judge, dict[str, float]]:
-    """Trains a judge on most variants of all pairs, checks it on the others.
+    """Trains a judge on all pairs, and checks it on renderings it has not seen.
+
+    It learns from them in nine places, as they are and mirrored, but for what
+    the pictures of `data` show: that is kept for the check.
 
     Args:
         pairs: the real pictures.
@@ -76,15 +81,18 @@ def train(
         progress: whether to show a progress bar.
 
     Returns:
-        The judge, and its `accuracy` on the other variants.
+        The judge, and its `accuracy` on what was kept.
     """
     backend.seed(seed)
     judge = Judge()
     judge.build()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     judge.compile(keras.optimizers.Adam(LEARNING_RATE), [loss, loss])
-    numbers = np.arange(data.NUM_VARIANTS)
-    shown, color, thing = renderings(pairs, numbers[numbers % CHECKED > 0])
+    kept = [(top, left, False) for top, left in data.PLACES]
+    others = [
+        p for p in product(SHIFTS, SHIFTS, (False, True)) if p not in kept
+    ]
+    shown, color, thing = renderings(pairs, others)
     training.fit(
         judge,
         (shown, (color, thing)),
@@ -94,21 +102,21 @@ def train(
         progress=progress,
         description="judge",
     )
-    return judge, accuracy(judge, *renderings(pairs, numbers[::CHECKED]))
+    return judge, accuracy(judge, *renderings(pairs, kept))
 
 
 def renderings(
-    pairs: Recolored, numbers: np.ndarray
+    pairs: Recolored, places: Sequence[tuple[int, int, bool]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gives variants of all pairs with their colors and things.
+    """Gives all pairs in some places with their colors and things.
 
     Args:
         pairs: the pictures.
-        numbers: of the variants.
+        places: pixels above and on the left, and whether mirrored.
     """
-    shown = [data.variant(pairs.pictures, int(number)) for number in numbers]
+    shown = [data.place(pairs.pictures, *where) for where in places]
     color, thing = (
-        np.tile(labels, len(numbers)).astype(np.int32)
+        np.tile(labels, len(places)).astype(np.int32)
         for labels in (pairs.colors, pairs.things)
     )
     return np.concatenate(shown), color, thing

@@ -41,6 +41,7 @@ VAE_CHECKPOINT = "checkpoint-vae"
 DECODER_CHECKPOINT = "checkpoint-decoder"
 UNET_CHECKPOINT = "checkpoint-unet"
 CAPTIONS = 6  # rows of captions: 1, 2 and 3 of them come equally often
+WORD_DEVIATION = 0.02  # of the vectors of words in a new CLIP
 ARTICLE = "a"  # before the last of them, so that unknown words say nothing
 
 
@@ -131,7 +132,7 @@ def train_vae(
         norm_groups=GROUPS,
         patch_size=2,
         middle_attention=False,
-        dtype=recipe.precision,
+        dtype="float32",
     )
     model = Autoencoding(vae, recipe.kl_weight, recipe.seed)
     shown = vae_pictures(pictures)
@@ -297,8 +298,13 @@ def make_unet(recipe: Recipe) -> UNet:
 
 
 def make_text_encoder(recipe: Recipe, vocabulary_size: int) -> CLIPTextEncoder:
-    """Makes the text encoder of a recipe."""
-    return CLIPTextEncoder(
+    """Makes the text encoder of a recipe.
+
+    The vectors of its words start at a standard deviation of 1. Adam changes
+    every number by about the learning rate, and those of CLIP start so small
+    that each step would make other words of them.
+    """
+    encoder = CLIPTextEncoder(
         vocabulary_size,
         recipe.text_layers,
         num_heads=4,
@@ -308,6 +314,10 @@ def make_text_encoder(recipe: Recipe, vocabulary_size: int) -> CLIPTextEncoder:
         activation="gelu",
         dtype=recipe.precision,
     )
+    encoder.build()
+    (words,) = encoder.tokens.trainable_variables
+    words.assign(words / WORD_DEVIATION)
+    return encoder
 
 
 def latents(vae: VAE, pictures: data.Pictures) -> np.ndarray:

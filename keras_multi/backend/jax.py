@@ -26,6 +26,7 @@ GRADIENTS_REPLACE = True  # see `rows_that_train`
 # (640 to 640), 15 and 18 at 256 (320 to 320), but 49 and 47 at 512 (the same),
 # and 314 and 185 at 1024 (640 to 320).
 MAX_PATCHES = 256
+to_attend = None  # the type of attention is as good as any
 group_normalize = None  # XLA makes one program of what Keras does
 
 # Primitives that may hold products, and that `operations` cannot look into.

@@ -25,6 +25,7 @@ GRADIENTS_REPLACE = False  # see `rows_that_train`
 # 4 places (1280 to 1280 channels), with XLA 35 and 746; but 27 and 15 with XLA
 # at 64 (640 to 640), and 33 and 23 at 2048 (128 to 128).
 MAX_PATCHES = 32
+to_attend = None  # the type of attention is as good as any
 group_normalize = None  # XLA makes one program of what Keras does
 
 # As a graph, since one by one its operations take milliseconds.
