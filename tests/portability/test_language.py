@@ -26,7 +26,8 @@ if not os.path.exists(folder):
 model = GPT2.from_preset(folder + "/model")
 options = ({}, {"sampler": "top_k", "seed": 1})
 print(json.dumps([
-    model.generate(["the", "a fox"], max_new_tokens=12, **given) for given in options
+    model.generate(["the", "a fox"], max_new_tokens=12, **given)
+    for given in options
 ]))
 """
 
