@@ -114,7 +114,7 @@ def packed(weight: Any) -> Any:
 
     XLA on a CPU computes products of half precision in float32, and writes
     such a matrix down in float32 before each loop that it is used in: 290
-    milliseconds for those of GPT-2 with 124 million parameters, 30 times what
+    milliseconds for those of GPT-2 with 124 million parameters, 20 times what
     a token takes. So that is done once.
     """
     on_cpu = jax.devices()[0].platform == "cpu"
