@@ -46,7 +46,7 @@ class ListRecipe:
     list_length: int = 5
     lists_per_user: int = 20
     parts: int = 5
-    networks: int = 1
+    networks: int = 0
     epochs: int = 4
     batch_size: int = 512
     learning_rate: float = 0.003

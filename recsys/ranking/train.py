@@ -61,7 +61,7 @@ def train(
     folder then holds `model.keras` (the DCN), `network-0.keras` and so on,
     `features.json`, `recipe.json`, `history.json`, `calibration.png` (of a
     click model) and, written last, `metrics.json`. The same call after a
-    crash goes on from the last full epoch.
+    crash goes on from the last full epoch; the networks are trained anew.
 
     Args:
         recipe: what to train.

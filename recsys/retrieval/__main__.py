@@ -4,11 +4,8 @@ from typing import Annotated
 
 import typer
 
-# The metric by which settings are chosen, of each protocol.
-CHOSEN_BY = {
-    "random": "top_100_excluding_seen",
-    "leave-last-out": "ndcg_10_excluding_seen",
-}
+# The metric by which settings are chosen.
+CHOSEN_BY = "top_100_excluding_seen"
 
 
 def main(
@@ -22,14 +19,15 @@ def main(
     from rich.table import Table
 
     from recsys.retrieval.baselines import METHODS, tune
+    from recsys.retrieval.data import PROTOCOLS
 
-    if protocol not in CHOSEN_BY:
-        raise typer.BadParameter(f"choose from {', '.join(CHOSEN_BY)}")
+    if protocol not in PROTOCOLS:
+        raise typer.BadParameter(f"choose from {', '.join(PROTOCOLS)}")
     names = ["top_10", "top_100", "ndcg_10"]
     names += [f"{name}_excluding_seen" for name in names]
     table = Table("baseline", *names, "settings")
     for method in METHODS:
-        result = tune(method, data, protocol, CHOSEN_BY[protocol])
+        result = tune(method, data, protocol, CHOSEN_BY)
         settings = [f"{k}={v}" for k, v in result["settings"].items()]
         figures = [f"{result['test'][name]:.4f}" for name in names]
         table.add_row(method, *figures, ", ".join(settings))

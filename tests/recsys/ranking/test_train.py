@@ -17,7 +17,6 @@ from tests.recsys.ranking.tiny import train_test
 TINY = ListRecipe(
     lists_per_user=4,
     parts=2,
-    networks=0,
     epochs=2,
     batch_size=16,
     embedding_dim=4,
@@ -188,7 +187,7 @@ def test_a_killed_run_goes_on_only_with_its_own_recipe(tmp_path, monkeypatch):
         ({"loss": "none"}, "choose one of mse"),
         ({"data": "adult"}, "choose one of movielens-100k"),
         ({"parts": 1}, "parts must be 0 or at least 2"),
-        ({"parts": 0}, "networks must be 0 without parts"),
+        ({"parts": 0, "networks": 1}, "networks must be 0 without parts"),
         ({"list_length": 1}, "list_length must be at least 2"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"embeddings_l2": -1.0}, "embeddings_l2 must not be negative"),
