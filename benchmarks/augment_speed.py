@@ -94,11 +94,16 @@ def main() -> None:
     data = augment.batches(BATCH, SIDE)
     images = [{"images": batch["images"]} for batch in data]
     for interpolation in ("nearest", "bilinear"):
-        options = {"interpolation": interpolation, "seed": 1}
         steps = ours(
-            partial(layers.RandAugment, magnitude=5, **options), images
+            partial(
+                layers.RandAugment,
+                magnitude=5,
+                interpolation=interpolation,
+                seed=1,
+            ),
+            images,
         )
-        layer = keras.layers.RandAugment(**options)
+        layer = keras.layers.RandAugment(interpolation=interpolation, seed=1)
         steps["keras"] = keras_peer(layer, images)
         if torchvision_peer.is_there():
             steps["torchvision"] = torchvision(

@@ -54,7 +54,7 @@ def train(weights: Weights, depths: Sequence[int], setting: Setting) -> Fit:
     running = {name: arrays[2:] for name, arrays in weights.items()}
 
     def loss(params: Any, images: Any, labels: Any) -> Any:
-        moments = {name: [] for name in params}
+        moments: dict[str, list[Any]] = {name: [] for name in params}
 
         def norm(x: Any, arrays: list[Any], name: str) -> Any:
             y = x.astype(jnp.float32)
