@@ -2,43 +2,54 @@
 
 64 images of 128x128 pixels, two operations each. Run it once per backend:
 `KERAS_BACKEND=jax python -m benchmarks.augment_speed`. Contenders take turns;
-each row is the median of the rounds, and of the ratios round by round.
-torchvision takes part where it is installed, on one image at a time, which
-is how it gives each image operations of its own.
+each row is the median of the rounds, and the medians of the ratios, round by
+round, of its time to ours. torchvision takes part where it is installed, on
+TensorFlow where it was loaded first: `python -c "import torchvision, runpy;
+runpy.run_module('benchmarks.augment_speed', run_name='__main__')"`.
 """
 
-import importlib.util
+import importlib
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from benchmarks import augment
+from benchmarks import augment, torchvision_peer
 from benchmarks.augment import Batch, KerasCVContender, LayerContender
+from benchmarks.torchvision_peer import TorchvisionContender, Transform
 from keras_multi import backend, layers
 
 BATCH, SIDE, ROUNDS = 64, 128, 7
+OURS = "keras-multi"
 
 
-def torchvision(interpolation: str, images: np.ndarray) -> Callable[[], Any]:
-    """RandAugment of torchvision on each image of a batch."""
-    v2 = importlib.import_module("torchvision.transforms.v2")
-    mode = getattr(v2.InterpolationMode, interpolation.upper())
-    transform = v2.RandAugment(2, 15, interpolation=mode)
-    tensors = [v2.functional.to_image(image) for image in images]
-    return lambda: [transform(image) for image in tensors]
+def ours(
+    make: Callable[[], keras.layers.Layer], data: list[Batch]
+) -> dict[str, Callable[[], Any]]:
+    """A step of a layer of this project in each mode of the backend.
+
+    The first mode is that in which Keras's layers run. `torch.compile` is
+    left out: it takes minutes.
+    """
+    modes = [mode for mode in backend.modes() if mode != "compile"]
+    modes.sort(key=lambda mode: mode != augment.compiled_mode(mode))
+    return {
+        f"{OURS} {mode}": _stepper(LayerContender([make()], data, mode), data)
+        for mode in modes
+    }
 
 
-def contender(
-    ours: list[keras.layers.Layer], data: list[Batch], mode: str
+def keras_peer(
+    layer: keras.layers.Layer, data: list[Batch]
 ) -> Callable[[], Any]:
-    """A step of layers that are compiled in a mode."""
-    return _stepper(LayerContender(ours, data, mode), data)
+    """A step of a layer of Keras."""
+    mode = augment.compiled_mode(backend.modes()[0])
+    return _stepper(LayerContender([layer], data, mode), data)
 
 
 def _stepper(made: LayerContender, data: list[Batch]) -> Callable[[], Any]:
@@ -47,6 +58,12 @@ def _stepper(made: LayerContender, data: list[Batch]) -> Callable[[], Any]:
         for batch in data
     ]
     return lambda: backend.synchronize(made.step(given[0]))
+
+
+def torchvision(transform: Transform, data: list[Batch]) -> Callable[[], Any]:
+    """A step of torchvision's transform."""
+    made = TorchvisionContender([transform], data)
+    return lambda: made.run(1)
 
 
 def race(title: str, steps: dict[str, Callable[[], Any]]) -> None:
@@ -60,51 +77,55 @@ def race(title: str, steps: dict[str, Callable[[], Any]]) -> None:
             start = time.perf_counter()
             step()
             times[name].append(time.perf_counter() - start)
-    ours = times[next(iter(steps))]
+    own = [name for name in steps if name.startswith(OURS)]
     for name, theirs in times.items():
         rate = BATCH / statistics.median(theirs)
-        ratio = statistics.median(
-            t / o for t, o in zip(theirs, ours, strict=True)
-        )
-        print(f"{title:28} {name:24} {rate:8.0f} images/s {ratio:8.2f}")
+        line = f"{title:21} {name:20} {rate:7.0f} images/s"
+        for mine in own if name not in own else ():
+            ratios = [t / o for t, o in zip(theirs, times[mine], strict=True)]
+            line += f", {mine} {statistics.median(ratios):.2f} times"
+        print(line, flush=True)
 
 
 def main() -> None:
     """Runs all races on the backend of this process."""
+    if not torchvision_peer.is_there():
+        print("torchvision does not take part: it is not there")
     data = augment.batches(BATCH, SIDE)
     images = [{"images": batch["images"]} for batch in data]
-    modes = backend.modes()
-    theirs = augment.compiled_mode(modes[0])
     for interpolation in ("nearest", "bilinear"):
-        steps = {}
-        for mode in sorted(modes, key=lambda mode: mode != theirs):
-            layer = layers.RandAugment(
-                magnitude=5, interpolation=interpolation, seed=1
-            )
-            steps[f"keras-multi {mode}"] = contender([layer], images, mode)
-        keras_layer = keras.layers.RandAugment(
-            interpolation=interpolation, seed=1
+        steps = ours(
+            partial(
+                layers.RandAugment,
+                magnitude=5,
+                interpolation=interpolation,
+                seed=1,
+            ),
+            images,
         )
-        steps["keras"] = contender([keras_layer], images, theirs)
-        if importlib.util.find_spec("torchvision"):
+        layer = keras.layers.RandAugment(interpolation=interpolation, seed=1)
+        steps["keras"] = keras_peer(layer, images)
+        if torchvision_peer.is_there():
             steps["torchvision"] = torchvision(
-                interpolation, images[0]["images"]
+                torchvision_peer.rand_augment(interpolation), images
             )
         race(f"RandAugment {interpolation}", steps)
     for name in ("CutMix", "MixUp"):
-        made = getattr(layers, name)(seed=1)
-        other = getattr(keras.layers, name)(seed=1)
         for dtype in ("uint8", "float32"):
             typed = [{**b, "images": b["images"].astype(dtype)} for b in data]
-            steps = {
-                f"keras-multi {theirs}": contender([made], typed, theirs),
-                "keras": contender([other], typed, theirs),
-            }
+            steps = ours(partial(getattr(layers, name), seed=1), typed)
+            layer = getattr(keras.layers, name)(seed=1)
+            steps["keras"] = keras_peer(layer, typed)
             if augment.has_keras_cv():
                 keras_cv = importlib.import_module("keras_cv")
                 layer = getattr(keras_cv.layers, name)(seed=1)
+                mode = augment.compiled_mode(backend.modes()[0])
                 steps["keras-cv"] = _stepper(
-                    KerasCVContender([layer], typed, theirs), typed
+                    KerasCVContender([layer], typed, mode), typed
+                )
+            if torchvision_peer.is_there():
+                steps["torchvision"] = torchvision(
+                    torchvision_peer.mixing(name), typed
                 )
             race(f"{name} {dtype}", steps)
 

@@ -44,7 +44,7 @@ class Rows(Protocol):
     def targets(self) -> np.ndarray:
         """What `Model.fit` takes as targets."""
 
-    def inputs(self, rows: slice) -> dict[str, np.ndarray]:
+    def inputs(self, rows: slice) -> Any:
         """The model's inputs for some rows."""
 
 

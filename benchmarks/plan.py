@@ -21,7 +21,13 @@ MODES = {
     "tensorflow": ("xla", "graph"),
 }
 # A few of each domain, so that the suite ends within minutes.
-_QUICK = ("dcn_predict", "dcn_train")
+_QUICK = (
+    "dcn_predict",
+    "dcn_train",
+    "classifier_predict",
+    "gpt2_train",
+    "sd_text_to_image",
+)
 _ROUNDS = {"quick": 9, "full": 15, "base": 30}
 _REPEATS_OF_BASE = 2
 _BUDGET = {"quick": 20.0, "full": 180.0}
@@ -59,7 +65,9 @@ class Plan(pydantic.BaseModel):
             cell in the same rounds; `None` for no comparison.
         time_limit: seconds that one cell may compute.
         memory_limit: bytes that the process of a cell may use; nine tenths
-            of what is free when it starts where `None`.
+            of what is free when it starts where `None`. So many cells as
+            have room are alive together: where it is `None`, as if each used
+            two gigabytes.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")

@@ -192,7 +192,8 @@ def _run_workload(plan: Plan, subject: str, tick: Tick) -> list[Outcome]:
     Both versions of a cell run beside each other, and beside no other cell.
     """
     free = psutil.virtual_memory().available
-    at_once = 1 if plan.base else max(1, free // MEMORY_OF_A_CELL)
+    each = plan.memory_limit or MEMORY_OF_A_CELL
+    at_once = 1 if plan.base else max(1, free // each)
     cells = plan.cells()
     groups = [
         cells[first : first + at_once]

@@ -6,21 +6,27 @@ import keras
 from keras import ops
 
 from keras_multi import backend
-from keras_multi.layers import Conv2D
+from keras_multi.layers import Conv2D, GroupNormalization
 
 Shape = tuple[Any, ...]
 
+# Of an attention at once, half a gigabyte in float32. Stable Diffusion comes
+# to as many with guidance at 512x512 pixels.
+MAX_SCORES = 2**27
+
 
 def convolution(
-    channels: int, size: int = 3, **kwargs: Any
+    channels: int, padding: str = "same", **kwargs: Any
 ) -> keras.layers.Layer:
-    """Gives a convolution that keeps the size of the picture."""
-    return Conv2D(channels, size, padding="same", **kwargs)
+    """Gives a convolution of size 3, whatever the data format of Keras is."""
+    return Conv2D(
+        channels, 3, padding=padding, data_format="channels_last", **kwargs
+    )
 
 
 def group_norm(groups: int, epsilon: float, dtype: Any) -> keras.layers.Layer:
     """Gives a group normalization over the channels."""
-    return keras.layers.GroupNormalization(groups, epsilon=epsilon, dtype=dtype)
+    return GroupNormalization(groups, epsilon=epsilon, dtype=dtype)
 
 
 def space_to_depth(x: Any, size: int) -> Any:
@@ -139,7 +145,8 @@ class ResnetBlock(keras.layers.Layer):
 class Attention(keras.layers.Layer):
     """Multi-head attention to a context, or to the input itself.
 
-    Vaswani et al. 2017, "Attention Is All You Need", section 3.2.
+    Vaswani et al. 2017, "Attention Is All You Need", section 3.2. Where there
+    are more than `MAX_SCORES`, some of the queries are answered at a time.
 
     Args:
         num_heads: number of heads; it must divide the width of the input.
@@ -182,6 +189,7 @@ class Attention(keras.layers.Layer):
         self.value = self._dense(dim, seen, self.use_bias)
         self.output_dense = self._dense(dim, input_shape, True)
         self._flash_attention = backend.framework().FLASH_ATTENTION
+        self._to_attend = backend.framework().to_attend
 
     def _dense(
         self, dim: int, input_shape: Shape, use_bias: bool
@@ -197,15 +205,46 @@ class Attention(keras.layers.Layer):
         context = x if context is None else context
         if mask is not None:
             mask = ops.cast(mask, "bool")[:, None, None, :]  # (B, 1, 1, T)
-        attended = ops.dot_product_attention(
-            self._split_heads(self.query(x)),
-            self._split_heads(self.key(context)),
-            self._split_heads(self.value(context)),
-            mask=mask,
-            flash_attention=self._flash_attention,
-        )  # (B, N, heads, C / heads)
+        query, key, value = (
+            self._split_heads(dense(seen))
+            for dense, seen in (
+                (self.query, x),
+                (self.key, context),
+                (self.value, context),
+            )
+        )
+        if self._to_attend is not None:
+            query, key, value = map(self._to_attend, (query, key, value))
+
+        def attend(queries: Any) -> Any:
+            return ops.dot_product_attention(
+                queries,
+                key,
+                value,
+                mask=mask,
+                flash_attention=self._flash_attention,
+            )
+
+        slices = self._slices(x, context)
+        if slices == 1:
+            attended = attend(query)  # (B, N, heads, C / heads)
+        else:
+            shape = (-1, slices, x.shape[1] // slices, *query.shape[2:])
+            parts = ops.swapaxes(ops.reshape(query, shape), 0, 1)
+            attended = ops.swapaxes(ops.map(attend, parts), 0, 1)
+        attended = ops.cast(attended, self.compute_dtype)
         joined = ops.reshape(attended, (-1, *x.shape[1:]))
         return self.output_dense(joined)
+
+    def _slices(self, x: Any, context: Any) -> int:
+        """In how many equal parts the queries are answered."""
+        batch, tokens, _ = x.shape
+        # In JAX an unknown batch size is a symbol, which cannot be compared.
+        batch = batch if isinstance(batch, int) else 1
+        scores = batch * self.num_heads * tokens * context.shape[1]
+        least = max(1, -(-scores // MAX_SCORES))
+        equal = (n for n in range(least, tokens) if tokens % n == 0)
+        return next(equal, tokens)
 
     def _split_heads(self, x: Any) -> Any:
         _, tokens, dim = x.shape
@@ -345,7 +384,9 @@ class Downsample(keras.layers.Layer):
         super().__init__(**kwargs)
         start = 1 if symmetric else 0
         self.padding = ((0, 0), (start, 1), (start, 1), (0, 0))
-        self.conv = Conv2D(channels, 3, strides=2, dtype=self.dtype_policy)
+        self.conv = convolution(
+            channels, "valid", strides=2, dtype=self.dtype_policy
+        )
 
     def build(self, input_shape: Shape) -> None:
         """Makes the weights."""

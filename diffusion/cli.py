@@ -82,9 +82,29 @@ def generate(
         float | None,
         typer.Option(help="How much of the picture to change, 0 to 1."),
     ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[:SCALE]",
+            help="Safetensors file of low-rank changes; may be given again.",
+        ),
+    ] = None,
+    concept: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Safetensors file of new words; may be given again.",
+        ),
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="float32, bfloat16, float16, ...")
     ] = None,
+    low_memory: Annotated[
+        bool,
+        typer.Option(
+            "--low-memory", help="Load the models in turn, one at a time."
+        ),
+    ] = False,
     grid: Annotated[
         bool,
         typer.Option("--grid", help="All in one file, a row for each prompt."),
@@ -117,6 +137,8 @@ def generate(
         "image": None if image is None else str(image),
         "mask": None if mask is None else str(mask),
         "strength": strength,
+        "lora": lora or None,
+        "concept": concept or None,
         "precision": precision,
         "grid": grid or None,
     }
@@ -130,7 +152,7 @@ def generate(
     fields = {} if source is None else settings_of(source)
     fields |= {name: v for name, v in given.items() if v is not None}
     settings = PictureSettings.of(fields)
-    files = make(settings, output)
+    files = make(settings, output, low_memory=low_memory)
     if as_json:
         from dataclasses import asdict
 
@@ -145,12 +167,35 @@ def train(
     output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path(
         "runs/diffusion-emoji"
     ),
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of captioned pictures (cat.png and cat.txt, or "
+            "metadata.jsonl) to fine-tune a preset on; without it a preset "
+            "is trained from nothing on emoji."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="What to fine-tune.", show_default="emoji"),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="unet, lora, concept (a new word) or vae.",
+            show_default="unet",
+        ),
+    ] = None,
     config: Config = None,
     settings: Settings = None,
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:
-    """Train autoencoder, text encoder and UNet on emoji, with their names."""
+    """Train a preset on emoji, or fine-tune one on captioned pictures."""
+    options = {"data": data, "preset": preset, "method": method}
+    if any(value is not None for value in options.values()):
+        _fine_tune(options, output, config, settings, backend, as_json)
+        return
     from diffusion.recipe import Recipe
 
     recipe = Recipe.of(**fields_of({}, {}, config, settings))
@@ -158,6 +203,30 @@ def train(
     from diffusion.train import train as run
 
     show_metrics({**run(recipe, output), "output": str(output)}, as_json)
+
+
+def _fine_tune(
+    options: dict[str, Any],
+    output: Path,
+    config: Path | None,
+    settings: list[str] | None,
+    backend: str | None,
+    as_json: bool,
+) -> None:
+    from diffusion.fine_tuning import FineTuning
+    from keras_multi.errors import UsageError
+
+    fields = fields_of({}, options, config, settings)
+    if not fields.get("data"):
+        raise UsageError(
+            "--preset and --method fine-tune on pictures of your own: give "
+            "their folder with --data"
+        )
+    recipe = FineTuning.of(**fields)
+    select_backend(backend)
+    from diffusion.fine_tune import fine_tune
+
+    show_metrics({**fine_tune(recipe, output), "output": str(output)}, as_json)
 
 
 @app.command()

@@ -136,14 +136,22 @@ class CLIPTextEncoder(keras.Model):
 
     def call(self, token_ids: Any, padding_mask: Any = None) -> Any:
         """Encodes the tokens; see the class."""
-        length = token_ids.shape[1]
+        return self.encode(self.tokens(token_ids), padding_mask)
+
+    def encode(self, vectors: Any, padding_mask: Any = None) -> Any:
+        """Encodes the vectors of tokens, `(B, T, hidden_dim)`; see the class.
+
+        Raises:
+            ValueError: if there are more tokens than positions.
+        """
+        length = vectors.shape[1]
         if length > self.max_length:
             raise ValueError(
                 f"the encoder has {self.max_length} positions. "
-                f"Received: token_ids of shape {token_ids.shape}"
+                f"Received: {length} tokens"
             )
         positions = ops.arange(length, dtype="int32")  # (T,)
-        x = self.tokens(token_ids) + self.positions(positions)  # (B, T, D)
+        x = vectors + self.positions(positions)  # (B, T, D)
         for block in self.blocks:
             x = block(x, padding_mask)
         return ops.cast(self.norm(x), "float32")

@@ -1,5 +1,7 @@
 """The models of a pipeline: prompts to contexts, latents to pictures."""
 
+import functools
+import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -8,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from diffusion import concepts
+from diffusion.lora import LoRA
 from diffusion.parts import Source, check_finite, text_part, unet_part, vae_part
 from diffusion.pixels import to_bytes
 from diffusion.prompts import encode
@@ -71,6 +75,47 @@ class Components:
     def vae(self) -> keras.Model:
         """The VAE."""
         return self._vae.model
+
+    def merge_lora(
+        self, path: str | os.PathLike[str], scale: float = 1.0
+    ) -> None:
+        """Adds the changes of a LoRA to text encoder and UNet.
+
+        `LoRA.merge` does it so that they can be taken away again.
+
+        Args:
+            path: safetensors file, see `LoRA.read`.
+            scale: what the changes are multiplied with.
+
+        Raises:
+            DataError: if the file is missing or damaged, or does not fit.
+        """
+        lora = LoRA.read(path)
+
+        def change(part: str, model: Any) -> Any:
+            lora.merge({part: model}, scale)
+            return model
+
+        self._text.change(functools.partial(change, "text_encoder"))
+        self._unet.change(functools.partial(change, "unet"))
+
+    def add_concepts(self, path: str | os.PathLike[str]) -> None:
+        """Teaches the text encoder new words.
+
+        Args:
+            path: safetensors file of their vectors, see `concepts.read`.
+
+        Raises:
+            DataError: if the file is missing or damaged, or does not fit.
+            UsageError: if a word is known already.
+        """
+        words = concepts.read(path)
+        known = len(self.tokenizer)
+        self._text.change(
+            lambda encoder: concepts.extended(encoder, words, known)
+        )
+        for word in words:
+            self.tokenizer.add(word)
 
     def encode_text(self, prompts: Texts) -> Any:
         """Encodes prompts, float32 `(B, T, D)`, for `generate_image`.

@@ -7,9 +7,9 @@ import numpy as np
 from diffusion import emoji, recolored
 
 SIZE = 64  # of a picture, in pixels
-SHIFTS = (0, 8, 16)  # where a drawing may stand, from above and from the left
+SHIFTS = (0, 16)  # where a drawing may stand, from above and from the left
 PLACES = tuple((top, left) for top in SHIFTS for left in SHIFTS)
-NUM_VARIANTS = 2 * len(PLACES)
+NUM_VARIANTS = len(PLACES)
 
 
 @dataclass(frozen=True)
@@ -76,26 +76,34 @@ def load(pictures: int | None = None) -> Split:
 
 
 def variant(drawings: np.ndarray, number: int) -> np.ndarray:
-    """Puts drawings somewhere on white, mirrored or not.
+    """Puts drawings at one of the places that they are shown at.
 
     Args:
         drawings: uint8 `(n, emoji.SIZE, emoji.SIZE, 3)`.
-        number: which variant, below `NUM_VARIANTS`; the first half are not
-            mirrored.
+        number: of the place, below `NUM_VARIANTS`.
 
     Returns:
         uint8 `(n, SIZE, SIZE, 3)`.
     """
-    mirrored, place = divmod(number, len(PLACES))
+    return place(drawings, *PLACES[number])
+
+
+def place(
+    drawings: np.ndarray, top: int, left: int, mirrored: bool = False
+) -> np.ndarray:
+    """Puts drawings somewhere on white.
+
+    Args:
+        drawings: uint8 `(n, emoji.SIZE, emoji.SIZE, 3)`.
+        top: pixels above them.
+        left: pixels on their left.
+        mirrored: whether left and right change places.
+
+    Returns:
+        uint8 `(n, SIZE, SIZE, 3)`.
+    """
     if mirrored:
         drawings = drawings[:, :, ::-1]
-    top, left = PLACES[place]
     bottom, right = (SIZE - emoji.SIZE - start for start in (top, left))
     edges = ((0, 0), (top, bottom), (left, right), (0, 0))
     return np.pad(drawings, edges, constant_values=255)
-
-
-def variants(drawings: np.ndarray, step: int = 1) -> np.ndarray:
-    """Gives each so-many-th variant, uint8 `(n, variants, SIZE, SIZE, 3)`."""
-    numbers = range(0, NUM_VARIANTS, step)
-    return np.stack([variant(drawings, i) for i in numbers], axis=1)

@@ -20,7 +20,9 @@ class Denoising(keras.Model):
     Ho et al. 2020, "Denoising Diffusion Probabilistic Models", equation 14,
     weighted as in Hang et al. 2023, "Efficient Diffusion Training via Min-SNR
     Weighting Strategy", section 3.4, with captions left out now and then (Ho
-    and Salimans 2022, "Classifier-Free Diffusion Guidance", algorithm 1).
+    and Salimans 2022, "Classifier-Free Diffusion Guidance", algorithm 1). The
+    timesteps of a batch are spread evenly from a random start (Kingma et al.
+    2021, "Variational Diffusion Models", appendix I.1).
 
     Args:
         unet: the model to train.
@@ -71,21 +73,29 @@ class Denoising(keras.Model):
         clean = inputs["latents"]
         tokens = self._draw_captions(inputs["captions"])
         rows = ops.shape(clean)[0]
-        timesteps = keras.random.randint(
-            (rows,),
-            0,
-            self.schedule.num_train_steps,
-            seed=self.seed_generator,
-        )
+        timesteps = self._draw_timesteps(rows)
         noise = keras.random.normal(ops.shape(clean), seed=self.seed_generator)
         output = self.unet(
             self.schedule.add_noise(clean, noise, timesteps),
             timesteps,
-            self.text_encoder(tokens),
+            self.encode(tokens),
         )
         target = self.schedule.target(clean, noise, timesteps)
         error = ops.mean((output - target) ** 2, axis=(1, 2, 3))
         return error * self._weights(timesteps)
+
+    def encode(self, tokens: Any) -> Any:
+        """Encodes tokens `(B, T)`."""
+        return self.text_encoder(tokens)
+
+    def _draw_timesteps(self, rows: Any) -> Any:
+        """Draws evenly spread timesteps, int32 `(B,)`."""
+        first = keras.random.uniform((), seed=self.seed_generator)
+        places = ops.arange(rows, dtype="float32")
+        spread = first + places / ops.cast(rows, "float32")
+        steps = self.schedule.num_train_steps
+        drawn = ops.cast(ops.floor(spread % 1 * steps), "int32")
+        return ops.minimum(drawn, steps - 1)
 
     def _draw_captions(self, captions: Any) -> Any:
         """Draws one caption of each row, or none: `(B, T)`."""
@@ -98,9 +108,17 @@ class Denoising(keras.Model):
         return ops.where(dropped, empty, tokens)
 
     def _weights(self, timesteps: Any) -> Any:
-        """Weights of the error of v, float32 `(B,)`."""
+        """Weights of the errors, float32 `(B,)`.
+
+        All are those of the estimated data in other terms.
+        """
         ratio = self.schedule.signal_to_noise(timesteps)
-        return ops.minimum(ratio, self.min_snr) / (ratio + 1) + LEAST_WEIGHT
+        if self.schedule.prediction == "epsilon":
+            return ops.minimum(1.0, self.min_snr / ratio)
+        clipped = ops.minimum(ratio, self.min_snr)
+        if self.schedule.prediction == "sample":
+            return clipped
+        return clipped / (ratio + 1) + LEAST_WEIGHT
 
     def compute_loss(
         self,

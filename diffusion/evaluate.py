@@ -56,7 +56,8 @@ def evaluate(
         pictures: number of drawings that it was trained on, if not all.
         sheet: PNG file for the pictures of the held-out pairs, with a red
             frame where the judge finds another color or thing, and of some
-            training captions.
+            training captions, among them all whose picture is nearest to one
+            of another caption.
         progress: whether to show a progress bar.
 
     Returns:
@@ -100,11 +101,12 @@ def evaluate(
     ]
     composed = [text == said for text, said in zip(pairs, told, strict=True)]
     if sheet is not None:
-        shown = slice(None, None, max(1, len(texts) // len(pairs)))
+        some = range(0, len(texts), max(1, len(texts) // len(pairs)))
+        shown = sorted({*some, *np.flatnonzero(~np.array(good))})
         write_sheet(
             sheet,
             np.concatenate([new, known[shown]]),
-            composed + good[shown],
+            composed + [good[i] for i in shown],
         )
     firsts = [split.train.captions[drawing][0] for drawing in found.drawings]
     kinds = nearest(thrice, split.train.drawings).variants.reshape(3, -1)

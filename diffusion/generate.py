@@ -52,6 +52,9 @@ class Settings:
         image: file of a picture to change.
         mask: file of a mask, white where something new is to be.
         strength: how much of the picture to change.
+        lora: files of low-rank changes, each perhaps with a scale, as in
+            `style.safetensors:0.8`.
+        concept: files with vectors of new words.
         precision: Keras dtype policy.
         grid: whether all pictures are in one.
         number: which of the pictures, from 0; `None` for all.
@@ -70,12 +73,14 @@ class Settings:
     image: str | None = None
     mask: str | None = None
     strength: float | None = None
+    lora: tuple[str, ...] = ()
+    concept: tuple[str, ...] = ()
     precision: str = "float32"
     grid: bool = False
     number: int | None = None
 
     def __post_init__(self) -> None:
-        choose("precision", self.precision, PRECISIONS)
+        choose("precision", self.precision, (*PRECISIONS, "float16"))
         require(self, "prompt", len(self.prompt) > 0, "not be empty")
         require(self, "batch_size", self.batch_size >= 1, "be at least 1")
         for name in ("mask", "strength"):
@@ -111,6 +116,7 @@ def generate(
     settings: Settings,
     output: str | os.PathLike[str] | None = None,
     progress: bool = True,
+    low_memory: bool = False,
 ) -> list[str]:
     """Makes pictures and writes them to PNG files with their settings.
 
@@ -119,6 +125,7 @@ def generate(
         output: PNG file; of several pictures each gets a number. By default
             it is named after the first prompt.
         progress: whether to show a progress bar on stderr.
+        low_memory: whether never to have two models in memory.
 
     Returns:
         The files.
@@ -133,7 +140,7 @@ def generate(
         raise UsageError(
             f"the name of the output must end in .png. Received: {path}"
         )
-    pictures = make(settings, progress)
+    pictures = make(settings, progress, low_memory)
     kept = dataclasses.asdict(settings)
     if settings.grid:
         picture.save(path, grid(pictures, settings.batch_size), kept)
@@ -151,11 +158,17 @@ def generate(
     return files
 
 
-def make(settings: Settings, progress: bool = True) -> np.ndarray:
+def make(
+    settings: Settings, progress: bool = True, low_memory: bool = False
+) -> np.ndarray:
     """Makes the pictures of settings, uint8 `(n, H, W, 3)`."""
     pipeline = StableDiffusion.from_preset(
-        settings.preset, dtype=settings.precision
+        settings.preset, dtype=settings.precision, low_memory=low_memory
     )
+    for file in settings.concept:
+        pipeline.add_concepts(file)
+    for text in settings.lora:
+        pipeline.merge_lora(*scaled(text))
     options: dict[str, Any] = {
         name: getattr(settings, name)
         for name in (
@@ -186,6 +199,20 @@ def make(settings: Settings, progress: bool = True) -> np.ndarray:
         mask = read(settings.mask, "L")
         masks = np.repeat(mask[None], len(prompts), axis=0)
         return pipeline.inpaint(images, masks, prompts, **options)
+
+
+def scaled(text: str) -> tuple[str, float]:
+    """Parts a file name from the scale after it, which is 1 by default.
+
+    Example:
+        >>> scaled("style.safetensors:0.8")
+        ('style.safetensors', 0.8)
+    """
+    name, _, scale = text.rpartition(":")
+    try:
+        return (name, float(scale)) if name else (text, 1.0)
+    except ValueError:
+        return text, 1.0
 
 
 @contextmanager

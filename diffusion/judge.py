@@ -1,5 +1,7 @@
 """A judge of color and thing, which has seen the real pictures only."""
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from keras_multi.errors import DataError
 from keras_multi.presets import read_safetensors, write_safetensors
 
 FILE = "judge.safetensors"
-CHECKED = 5  # each so-many-th variant is kept for the check
+SHIFTS = (0, 4, 8, 12, 16)  # of what it learns from, above and on the left
+CHECKED = (2, 10)  # of what it is checked on
 CHANNELS = (16, 32, 64, 64)
 NOISE = 0.15  # of pixels in [-1, 1], in training
 LEARNING_RATE = 1e-3
@@ -67,7 +70,10 @@ class Judge(keras.Model):
 def train(
     pairs: Recolored, epochs: int, seed: int, progress: bool = True
 ) -> tuple[Judge, dict[str, float]]:
-    """Trains a judge on most variants of all pairs, checks it on the others.
+    """Trains a judge on all pairs, and checks it on renderings it has not seen.
+
+    It learns from them in the places of `SHIFTS`, among which are those of
+    `data`, and is checked on those of `CHECKED`.
 
     Args:
         pairs: the real pictures.
@@ -76,39 +82,39 @@ def train(
         progress: whether to show a progress bar.
 
     Returns:
-        The judge, and its `accuracy` on the other variants.
+        The judge, and its `accuracy` on what it has not seen.
     """
     backend.seed(seed)
     judge = Judge()
     judge.build()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     judge.compile(keras.optimizers.Adam(LEARNING_RATE), [loss, loss])
-    numbers = np.arange(data.NUM_VARIANTS)
-    shown, color, thing = renderings(pairs, numbers[numbers % CHECKED > 0])
+    shown, color, thing = renderings(pairs, SHIFTS)
     training.fit(
         judge,
         (shown, (color, thing)),
         epochs=epochs,
-        batch_size=32,
+        batch_size=64,
         seed=seed,
         progress=progress,
         description="judge",
     )
-    return judge, accuracy(judge, *renderings(pairs, numbers[::CHECKED]))
+    return judge, accuracy(judge, *renderings(pairs, CHECKED))
 
 
 def renderings(
-    pairs: Recolored, numbers: np.ndarray
+    pairs: Recolored, shifts: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gives variants of all pairs with their colors and things.
+    """Gives all pairs in some places with their colors and things.
 
     Args:
         pairs: the pictures.
-        numbers: of the variants.
+        shifts: pixels that there may be above and on the left.
     """
-    shown = [data.variant(pairs.pictures, int(number)) for number in numbers]
+    places = list(product(shifts, shifts))
+    shown = [data.place(pairs.pictures, top, left) for top, left in places]
     color, thing = (
-        np.tile(labels, len(numbers)).astype(np.int32)
+        np.tile(labels, len(places)).astype(np.int32)
         for labels in (pairs.colors, pairs.things)
     )
     return np.concatenate(shown), color, thing

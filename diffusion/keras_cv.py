@@ -42,13 +42,13 @@ def load(path: str | os.PathLike[str], model: Part) -> None:
         keras_cv.load("kcv_decoder.h5", vae.decoder)
     """
     named = _read(path)
-    places = list(_places(model))
-    if len(named) != len(places):
+    found = list(places(model))
+    if len(named) != len(found):
         raise DataError(
-            f"{path} holds {len(named)} weights and the model {len(places)}"
+            f"{path} holds {len(named)} weights and the model {len(found)}"
         )
     values = []
-    for (name, array), (variable, columns) in zip(named, places, strict=True):
+    for (name, array), (variable, columns) in zip(named, found, strict=True):
         shape = tuple(variable.shape)
         if columns is not None:
             shape = (*shape[:-1], columns.stop - columns.start)
@@ -60,9 +60,9 @@ def load(path: str | os.PathLike[str], model: Part) -> None:
             )
         values.append(array.reshape(shape))
     parts: dict[int, list[np.ndarray]] = {}
-    for (variable, _), value in zip(places, values, strict=True):
+    for (variable, _), value in zip(found, values, strict=True):
         parts.setdefault(id(variable), []).append(value)
-    for variable in {id(v): v for v, _ in places}.values():
+    for variable in {id(v): v for v, _ in found}.values():
         variable.assign(np.concatenate(parts[id(variable)], -1))
 
 
@@ -96,7 +96,8 @@ def _names(group: Any, key: str) -> list[str]:
     ]
 
 
-def _places(model: Part) -> Iterator[Place]:
+def places(model: Part) -> Iterator[Place]:
+    """Gives the variables of a model in the order of such a file."""
     if isinstance(model, CLIPTextEncoder):
         yield from _text_places(model)
         return

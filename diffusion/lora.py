@@ -17,7 +17,7 @@ from diffusion.folder import Model
 from diffusion.names import modern, slots_of
 from diffusion.slots import Slot, to_numpy
 from keras_multi.errors import DataError
-from keras_multi.presets import read_safetensors
+from keras_multi.presets import read_safetensors, write_safetensors
 
 # How names of files begin, and of which model they are.
 PARTS = {
@@ -75,6 +75,25 @@ class LoRA:
                     f"{path}: the change of {layer} of the {part} is incomplete"
                 )
         return cls(changes)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Writes a safetensors file as kohya's scripts do.
+
+        Args:
+            path: the file.
+
+        Raises:
+            KerasMultiError: if it cannot be written.
+        """
+        starts = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
+        arrays = {}
+        for (part, layer), parts in self.changes.items():
+            start = starts[part] + layer
+            arrays[f"{start}.lora_down.weight"] = parts["down"]
+            arrays[f"{start}.lora_up.weight"] = parts["up"]
+            alpha = parts.get("alpha", np.float32(len(parts["down"])))
+            arrays[f"{start}.alpha"] = np.asarray(alpha)
+        write_safetensors(path, arrays, {"format": "pt"})
 
     def merge(
         self, models: Mapping[str, Model], scale: float = 1.0

@@ -41,6 +41,18 @@ class Part:
         self._stays = True
         return self._load()[0]
 
+    def change(self, fn: Callable[[Any], Any]) -> None:
+        """Changes the model now, or each time that it is loaded.
+
+        Args:
+            fn: gives the changed model, which may be the same.
+        """
+        source = self._source
+        if self._stays:
+            self._source, self._ready = fn(self._load()[0]), None
+        else:
+            self._source = lambda: fn(source())
+
     def run(self, fn: Callable[[Any], Any]) -> Any:
         """Calls a function with the compiled functions of the model."""
         try:

@@ -44,7 +44,8 @@ class Recipe:
         min_snr: largest signal-to-noise ratio that counts in the loss.
         drop_caption: share of pictures that are shown without caption.
         judge_epochs: passes over the renderings that the judge learns from.
-        precision: Keras dtype policy.
+        precision: Keras dtype policy of text encoder and UNet; the
+            autoencoder, whose errors are those of pixels, has float32.
         seed: seed of the weights, the noise and the order of the pictures.
     """
 
@@ -52,7 +53,7 @@ class Recipe:
     pictures: int | None = None
     vae_channels: tuple[int, ...] = (32, 48)
     latent_channels: int = 4
-    vae_epochs: int = 3
+    vae_epochs: int = 10
     vae_batch_size: int = 8
     vae_learning_rate: float = 2.5e-3
     decoder_epochs: int = 12
@@ -63,16 +64,16 @@ class Recipe:
     num_heads: int = 4
     text_dim: int = 128
     text_layers: int = 1
-    epochs: int = 12
+    epochs: int = 120
     batch_size: int = 64
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.998
-    min_snr: float = 5.0
+    min_snr: float = 1.0
     drop_caption: float = 0.1
-    judge_epochs: int = 4
-    precision: str = "float32"
+    judge_epochs: int = 30
+    precision: str = "mixed_bfloat16"
     seed: int = 42
 
     def __post_init__(self) -> None:

@@ -253,6 +253,21 @@ class CLIPTokenizer:
             raise DataError(f"the tokenizer is damaged: {error}") from error
         return cls(tokenizer, max_length, pad)
 
+    def add(self, word: str) -> int:
+        """Makes a word a token of its own; gives its id, the next one.
+
+        Args:
+            word: found in texts as it is written here.
+
+        Raises:
+            UsageError: if it is a token already.
+        """
+        if self.tokenizer.token_to_id(word) is not None:
+            raise UsageError(f"{word!r} is a token already")
+        token = _library().AddedToken(word, normalized=False)
+        self.tokenizer.add_tokens([token])
+        return int(self.tokenizer.token_to_id(word))
+
     def save(self, folder: Path) -> None:
         """Writes `tokenizer.json` and `tokenizer_config.json`."""
         folder.mkdir(parents=True, exist_ok=True)

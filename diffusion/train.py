@@ -23,10 +23,12 @@ from diffusion.unet import UNet
 from diffusion.vae import VAE
 from keras_multi import backend, training
 from keras_multi.files import METRICS, RECIPE, prepare_folder, write_json
+from keras_multi.optimizers import AdamW
 
 HISTORY = "history.json"
 NO_DECAY = ("bias", "gamma", "beta", "embeddings")
-VAE_VARIANTS = 6  # each so-many-th variant is shown to the autoencoder
+# Where the autoencoder is shown each drawing, and whether mirrored.
+VAE_PLACES = ((0, 0, False), (16, 0, False), (8, 0, True))
 MAX_TOKENS = 8
 SCHEDULE = NoiseSchedule(
     betas="cosine",
@@ -39,6 +41,8 @@ VAE_CHECKPOINT = "checkpoint-vae"
 DECODER_CHECKPOINT = "checkpoint-decoder"
 UNET_CHECKPOINT = "checkpoint-unet"
 CAPTIONS = 6  # rows of captions: 1, 2 and 3 of them come equally often
+WORD_DEVIATION = 0.02  # of the vectors of words in a new CLIP
+ARTICLE = "a"  # before the last of them, so that unknown words say nothing
 
 
 def train(
@@ -74,11 +78,11 @@ def train(
     pictures = data.load(recipe.pictures).train
     vae = train_vae(recipe, pictures, directory, progress)
     vae = train_decoder(recipe, pictures, vae, directory, progress)
+    pipeline, history = train_unet(recipe, pictures, vae, directory, progress)
     referee, accuracy = judge.train(
         recolored.load(), recipe.judge_epochs, recipe.seed, progress
     )
     judge.save(referee, directory)
-    pipeline, history = train_unet(recipe, pictures, vae, directory, progress)
     pipeline.save_to_preset(directory, "float16")
     write_json(directory / RECIPE, dataclasses.asdict(recipe))
     write_json(directory / HISTORY, dataclasses.asdict(history))
@@ -128,7 +132,7 @@ def train_vae(
         norm_groups=GROUPS,
         patch_size=2,
         middle_attention=False,
-        dtype=recipe.precision,
+        dtype="float32",
     )
     model = Autoencoding(vae, recipe.kl_weight, recipe.seed)
     shown = vae_pictures(pictures)
@@ -199,7 +203,8 @@ def train_decoder(
 
 def vae_pictures(pictures: data.Pictures) -> np.ndarray:
     """Gives what the autoencoder is shown, uint8 `(n, SIZE, SIZE, 3)`."""
-    shown = data.variants(pictures.drawings, VAE_VARIANTS)
+    drawings = pictures.drawings
+    shown = np.stack([data.place(drawings, *p) for p in VAE_PLACES], axis=1)
     return shown.reshape(-1, *shown.shape[2:])
 
 
@@ -293,8 +298,13 @@ def make_unet(recipe: Recipe) -> UNet:
 
 
 def make_text_encoder(recipe: Recipe, vocabulary_size: int) -> CLIPTextEncoder:
-    """Makes the text encoder of a recipe."""
-    return CLIPTextEncoder(
+    """Makes the text encoder of a recipe.
+
+    The vectors of its words start at a standard deviation of 1. Adam changes
+    every number by about the learning rate, and those of CLIP start so small
+    that each step would make other words of them.
+    """
+    encoder = CLIPTextEncoder(
         vocabulary_size,
         recipe.text_layers,
         num_heads=4,
@@ -304,6 +314,10 @@ def make_text_encoder(recipe: Recipe, vocabulary_size: int) -> CLIPTextEncoder:
         activation="gelu",
         dtype=recipe.precision,
     )
+    encoder.build()
+    (words,) = encoder.tokens.trainable_variables
+    words.assign(words / WORD_DEVIATION)
+    return encoder
 
 
 def latents(vae: VAE, pictures: data.Pictures) -> np.ndarray:
@@ -330,15 +344,13 @@ def caption_tokens(
     """
     rows = []
     for own in pictures.captions:
-        tokens = tokenizer(own)
-        repeated = [tokens[i % len(own)] for i in range(CAPTIONS)]
-        rows += [np.stack(repeated)] * data.NUM_VARIANTS
+        texts = [own[i % len(own)] for i in range(CAPTIONS)]
+        texts[-1] = f"{ARTICLE} {texts[-1]}"
+        rows += [tokenizer(texts)] * data.NUM_VARIANTS
     return np.stack(rows)
 
 
-def optimizer(
-    recipe: Recipe, learning_rate: float, steps: int
-) -> keras.optimizers.Optimizer:
+def optimizer(recipe: Recipe, learning_rate: float, steps: int) -> AdamW:
     """Makes AdamW with a warm-up, a cosine, and a moving average of weights.
 
     Args:
@@ -354,7 +366,7 @@ def optimizer(
         warmup_target=learning_rate,
         warmup_steps=warm,
     )
-    made = keras.optimizers.AdamW(
+    made = AdamW(
         rate,
         recipe.weight_decay,
         beta_2=0.98,

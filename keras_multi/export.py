@@ -17,7 +17,10 @@ from keras_multi.errors import KerasMultiError, UsageError
 FORMATS: dict[str, dict[str, str]] = {
     "onnx": {"torch": "onnx", "tensorflow": "tf2onnx"},
     "saved_model": {"tensorflow": "tensorflow"},
+    "litert": {"tensorflow": "tensorflow"},
 }
+# How the name of a file has to end; a SavedModel is a folder.
+SUFFIXES = {"onnx": ".onnx", "saved_model": "", "litert": ".tflite"}
 TOLERANCE = 1e-5
 
 
@@ -36,7 +39,7 @@ def export_layer(
         layer: a layer or model of a mapping from names to arrays.
         inputs: at least two rows.
         path: what to write.
-        format: `"onnx"` or `"saved_model"`.
+        format: one of `FORMATS`.
         tolerance: largest difference from Keras that is accepted, as a share
             of the largest output if that exceeds 1.
 
@@ -44,11 +47,16 @@ def export_layer(
         `path`, `inputs` and `largest_difference`.
 
     Raises:
-        UsageError: as `check_format`.
+        UsageError: as `check_format`, or if the path has a wrong suffix.
         KerasMultiError: if a file cannot be written, or gives other numbers
             than Keras.
     """
     check_format(format)
+    if not path.name.endswith(SUFFIXES[format]):
+        raise UsageError(
+            f"a file of the format {format} must end in {SUFFIXES[format]}. "
+            f"Received: {path}"
+        )
     inputs = _used(inputs)
     symbols = _symbols(inputs)
     model = keras.Model(symbols, layer(symbols, training=False))
@@ -61,10 +69,10 @@ def export_layer(
         warnings.simplefilter("ignore")
         model.export(
             str(path),
-            format="onnx" if format == "onnx" else "tf_saved_model",
+            format="tf_saved_model" if format == "saved_model" else format,
             verbose=False,
         )
-    got = _run_onnx(path, inputs) if format == "onnx" else _run(path, inputs)
+    got = READERS[format](path, inputs)
     difference = float(np.max(np.abs(got - expected)))
     if not difference <= tolerance * max(1.0, float(np.abs(expected).max())):
         raise KerasMultiError(
@@ -141,6 +149,17 @@ def _run_onnx(path: Path, inputs: dict[str, Any]) -> np.ndarray:
     return np.asarray(session.run(None, {n: flat[n] for n in names})[0])
 
 
-def _run(path: Path, inputs: dict[str, Any]) -> np.ndarray:
+def _run_saved_model(path: Path, inputs: dict[str, Any]) -> np.ndarray:
     layer = keras.layers.TFSMLayer(str(path), call_endpoint="serve")
     return np.asarray(layer(inputs))
+
+
+def _run_litert(path: Path, inputs: dict[str, Any]) -> np.ndarray:
+    return np.asarray(backend.framework().run_litert(path, _flat(inputs)))
+
+
+READERS: dict[str, Callable[[Path, dict[str, Any]], np.ndarray]] = {
+    "onnx": _run_onnx,
+    "saved_model": _run_saved_model,
+    "litert": _run_litert,
+}

@@ -1,9 +1,10 @@
-"""Causal language models: GPT-2 and Llama, tokenizer and generation."""
+"""Language models: GPT-2, Llama and others, tokenizers and generation."""
 
 import importlib
 from typing import Any
 
 _HOMES = {
+    "Encoder": "nlp.encoder",
     "GPT2": "nlp.gpt2",
     "Generator": "nlp.generation",
     "Llama": "nlp.llama",
@@ -11,7 +12,7 @@ _HOMES = {
     "load": "nlp.weights",
 }
 
-__all__ = ["GPT2", "Generator", "Llama", "Tokenizer", "load"]
+__all__ = ["GPT2", "Encoder", "Generator", "Llama", "Tokenizer", "load"]
 
 
 def __getattr__(name: str) -> Any:

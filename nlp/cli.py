@@ -1,6 +1,6 @@
 """The commands `keras-multi nlp ...`."""
 
-import json
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,32 +16,29 @@ from keras_multi.commands import (
     select_backend,
     show_metrics,
 )
+from nlp.cli_encoder import encode, fill_mask
+from nlp.options import (
+    Compile,
+    File,
+    Model,
+    Precision,
+    Quantize,
+    load_generator,
+    print_json,
+    texts_of,
+)
 
 app = typer.Typer(
-    help="Language models: train, evaluate, generate, score.",
+    help="Language models: train, evaluate, generate, score, encode.",
     no_args_is_help=True,
 )
 
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
-Model = Annotated[
-    str,
-    typer.Option(
-        help="Preset (gpt2_base_en, smollm2_135m_instruct), "
-        "hf://ORGANISATION/NAME, a folder, or a GGUF file."
-    ),
-]
-Precision = Annotated[
-    str, typer.Option(help="float32, bfloat16, mixed_bfloat16, ...")
-]
-File = Annotated[
-    Path | None,
-    typer.Option("--file", help="File with a text on each line."),
-]
 
 
 @app.callback()
 def nlp() -> None:
-    """Language models: train, evaluate, generate, score."""
+    """Language models: train, evaluate, generate, score, encode."""
 
 
 @app.command()
@@ -90,11 +87,13 @@ def generate(
         bool, typer.Option("--chat", help="Answer instead of continuing.")
     ] = False,
     precision: Precision = "float32",
+    quantize: Quantize = None,
+    compiled: Compile = False,
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:
     """Continue texts, or answer; a single one is shown while it grows."""
-    texts = _texts(prompts, file)
+    texts = texts_of(prompts, file)
     chosen = {
         "temperature": temperature,
         "top_k": top_k,
@@ -102,7 +101,7 @@ def generate(
         "num_beams": num_beams,
     }
     settings = {k: v for k, v in chosen.items() if v is not None}
-    generator = _load(model, precision, backend)
+    generator = load_generator(model, precision, backend, quantize, compiled)
     from nlp.generation.named import with_settings
 
     method = with_settings(sampler, settings)
@@ -124,8 +123,7 @@ def generate(
         waiting = [] if chat else [texts[0]]
 
         def show(row: int, piece: str) -> None:
-            sys.stdout.write("".join(waiting) + piece)
-            sys.stdout.flush()
+            _show("".join(waiting) + piece)
             waiting.clear()
 
         generator.generate(asked, callback=show, **options)
@@ -140,10 +138,44 @@ def generate(
             {"prompt": text, "text": result}
             for text, result in zip(texts, results, strict=True)
         ]
-        _print_json({"model": model, "results": rows})
+        print_json({"model": model, "results": rows})
         return
     for result in results:
         typer.echo(result)
+
+
+@app.command()
+def chat(
+    model: Model = "smollm2_135m_instruct",
+    system: Annotated[
+        str | None, typer.Option(help="What the model is told before all.")
+    ] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(help="Of an answer, at most.")
+    ] = 256,
+    sampler: Annotated[str, typer.Option(help="See generate.")] = "greedy",
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same answers.")
+    ] = None,
+    precision: Precision = "float32",
+    quantize: Quantize = None,
+    compiled: Compile = False,
+    backend: Backend = None,
+) -> None:
+    """Talk with a model that was trained on conversations, until Ctrl-D."""
+    generator = load_generator(model, precision, backend, quantize, compiled)
+    from nlp.chat import Conversation
+
+    talk = Conversation(
+        generator, system, max_new_tokens, sampler=sampler, seed=seed
+    )
+    while True:
+        typer.echo("> ", nl=False, err=True)
+        if not (line := sys.stdin.readline()):
+            return
+        if line.strip():
+            talk.answer(line.strip(), _show)
+            _show("\n")
 
 
 @app.command()
@@ -155,12 +187,14 @@ def score(
     model: Model = "gpt2_base_en",
     file: File = None,
     precision: Precision = "float32",
+    quantize: Quantize = None,
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:
     """Tell how probable the model finds texts."""
-    lines = _texts(texts, file)
-    scores = _load(model, precision, backend).score(lines)
+    lines = texts_of(texts, file)
+    generator = load_generator(model, precision, backend, quantize)
+    scores = generator.score(lines)
     rows = [
         {
             "text": line,
@@ -170,8 +204,11 @@ def score(
         }
         for line, score in zip(lines, scores, strict=True)
     ]
+    total = sum(score.log_probability for score in scores)
+    count = sum(row["tokens"] for row in rows)
+    perplexity = math.exp(-total / count)
     if as_json:
-        _print_json({"model": model, "results": rows})
+        print_json({"model": model, "perplexity": perplexity, "results": rows})
         return
     from rich.console import Console
     from rich.table import Table
@@ -184,6 +221,7 @@ def score(
             f"{row['log_probability']:.2f}",
             f"{row['perplexity']:.2f}",
         )
+    table.add_row("all", str(count), f"{total:.2f}", f"{perplexity:.2f}")
     Console().print(table)
 
 
@@ -227,42 +265,9 @@ def evaluate(run: Run, backend: Backend = None, as_json: Json = False) -> None:
     _show_metrics(measure(run), as_json)
 
 
-def _texts(given: list[str] | None, file: Path | None) -> list[str]:
-    """Takes texts from the arguments, a file, or else standard input."""
-    from keras_multi.errors import UsageError
-
-    if given and file is not None:
-        raise UsageError("give texts or --file, not both")
-    if given:
-        return given
-    try:
-        if file is not None:
-            content = file.read_text(encoding="utf-8")
-        else:
-            content = sys.stdin.read()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file or 'stdin'} is no UTF-8: {error}") from error
-    lines = [line for line in content.split("\n") if line]
-    if not lines:
-        raise UsageError(
-            "there is no text; give one, --file, or lines on stdin"
-        )
-    return lines
-
-
-def _load(model: str, precision: str, backend_name: str | None) -> Any:
-    from keras_multi import backend
-    from keras_multi.errors import UsageError
-
-    select_backend(backend_name)
-    if precision not in backend.PRECISIONS:
-        raise UsageError(
-            f"unknown precision {precision!r}; choose one of "
-            f"{', '.join(backend.PRECISIONS)}"
-        )
-    from nlp import Generator, load
-
-    return Generator(load(model, dtype=precision))
+def _show(piece: str) -> None:
+    sys.stdout.write(piece)
+    sys.stdout.flush()
 
 
 def _show_metrics(result: dict[str, Any], as_json: bool) -> None:
@@ -272,6 +277,5 @@ def _show_metrics(result: dict[str, Any], as_json: bool) -> None:
         typer.echo(result["sample"])
 
 
-def _print_json(result: dict[str, Any]) -> None:
-    json.dump(result, sys.stdout)
-    sys.stdout.write("\n")
+app.command()(encode)
+app.command("fill-mask")(fill_mask)

@@ -1,16 +1,23 @@
 """Text to train on, as packed sequences of tokens."""
 
 import importlib
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from keras_multi.errors import DataError
+from keras_multi.files import replacing
 from nlp.tokenizer import Tokenizer
 
 TEST_SHARE = 10  # every tenth text is for the test
+# A text is turned into tokens in parts, so that few lists are there at a time.
+CHARACTERS_AT_ONCE, PARTS_AT_ONCE = 100_000, 8
+LINE_END = re.compile(r"(?<=\S)\n(?=\S)")
 
 
 class Texts(NamedTuple):
@@ -59,7 +66,10 @@ def load(source: str) -> Texts:
 
 
 def pack(
-    texts: Sequence[str], tokenizer: Tokenizer, length: int
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    length: int,
+    path: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Joins texts to sequences of equal length, without gaps.
 
@@ -71,22 +81,67 @@ def pack(
         texts: texts.
         tokenizer: turns them into tokens.
         length: tokens that are predicted per sequence.
+        path: file for the tokens, which then stay on the disk and are mapped
+            into memory; in memory if `None`.
 
     Returns:
         int32 tokens `(sequences, length + 1)`, and the weight of each
         predicted token, float32 `(sequences, length)`: 0 where the last
         sequence is filled up.
+
+    Raises:
+        KerasMultiError: if the file cannot be written.
     """
-    tokens = [tokenizer.end_id]
-    for ids in tokenizer.encode_batch(texts):
-        tokens += [*ids, tokenizer.end_id]
-    predicted = len(tokens) - 1
-    rows = -(-predicted // length)
-    padded = np.full(rows * length + 1, tokenizer.end_id, "int32")
-    padded[: len(tokens)] = tokens
-    starts = np.arange(rows)[:, None] * length
-    weights = np.arange(rows * length) < predicted
-    return (
-        padded[starts + np.arange(length + 1)],
-        weights.reshape(rows, length).astype("float32"),
-    )
+    if path is None:
+        parts: list[np.ndarray] = []
+        predicted = _write(texts, tokenizer, length, parts.append)
+        tokens = np.concatenate(parts)
+    else:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            predicted = _write(
+                texts, tokenizer, length, lambda part: part.tofile(file)
+            )
+        tokens = np.memmap(path, "int32", "r")
+    sequences = sliding_window_view(tokens, length + 1)[::length]
+    weights = np.arange(len(sequences) * length) < predicted
+    return sequences, weights.reshape(-1, length).astype("float32")
+
+
+def _write(
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    length: int,
+    write: Callable[[np.ndarray], Any],
+) -> int:
+    """Writes all tokens, filled up to whole sequences.
+
+    Returns:
+        How many of them are predicted: all but the first and the filling.
+    """
+    end = [tokenizer.end_id]
+    write(np.array(end, "int32"))
+    predicted = 0
+    for text in texts:
+        parts = _parts(text)
+        for first in range(0, len(parts), PARTS_AT_ONCE):
+            some = parts[first : first + PARTS_AT_ONCE]
+            for ids in tokenizer.encode_batch(some):
+                write(np.array(ids, "int32"))
+                predicted += len(ids)
+        write(np.array(end, "int32"))
+        predicted += 1
+    write(np.full(-predicted % length, tokenizer.end_id, "int32"))
+    return predicted
+
+
+def _parts(text: str) -> list[str]:
+    """Cuts a long text where no token can reach across.
+
+    A line ends there, and neither it nor the next begins or ends in a space,
+    since the tokenizer joins these.
+    """
+    cuts, first = [0], 0
+    while match := LINE_END.search(text, first + CHARACTERS_AT_ONCE):
+        first = match.end()
+        cuts.append(first)
+    return [text[a:b] for a, b in pairwise([*cuts, len(text)])]

@@ -111,8 +111,10 @@ def _read_arrays(folder: Path) -> dict[str, np.ndarray]:
 
 def write(model: GPT2, folder: str | os.PathLike[str]) -> None:
     """Writes a model and its tokenizer; see `GPT2.save_to_preset`."""
-    target = prepare_folder(folder)
     model.build()
+    if model.tokens.quantization_mode is not None:
+        raise UsageError("save a model before it is quantised")
+    target = prepare_folder(folder)
     arrays = {
         f"transformer.{name}": keras.ops.convert_to_numpy(
             keras.ops.cast(variable, "float32")

@@ -37,6 +37,7 @@ class GPT2(CausalLM):
             and of what each block adds, in [0, 1).
         epsilon: added to the variance by the normalizations.
         tokenizer: turns texts into tokens and back, for `generate`.
+        gradient_checkpointing: see `TransformerBlock`.
         **kwargs: arguments of `keras.Model` (`name`, `dtype`).
 
     Call arguments:
@@ -71,6 +72,7 @@ class GPT2(CausalLM):
         dropout: float = 0.1,
         epsilon: float = 1e-5,
         tokenizer: "Tokenizer | None" = None,
+        gradient_checkpointing: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -95,6 +97,7 @@ class GPT2(CausalLM):
         self.dropout_rate = dropout
         self.epsilon = epsilon
         self.tokenizer = tokenizer
+        self.gradient_checkpointing = gradient_checkpointing
 
         policy = self.dtype_policy
         normal = keras.initializers.RandomNormal(stddev=STANDARD_DEVIATION)
@@ -118,6 +121,7 @@ class GPT2(CausalLM):
                 epsilon=epsilon,
                 kernel_initializer=normal,
                 output_initializer=added,
+                gradient_checkpointing=gradient_checkpointing,
                 dtype=policy,
             )
             for _ in range(num_layers)
@@ -159,7 +163,7 @@ class GPT2(CausalLM):
         x = self.dropout(x, training=training)
         for block in self.blocks:
             x = block(x, padding_mask, training=training)
-        return tied_logits(self.norm(x), self.tokens.embeddings)
+        return tied_logits(self.norm(x), self.tokens.table())
 
     def save_to_preset(self, folder: str | os.PathLike[str]) -> None:
         """Writes weights, configuration and tokenizer into a folder.
@@ -173,6 +177,7 @@ class GPT2(CausalLM):
 
         Raises:
             KerasMultiError: if the folder cannot be written.
+            UsageError: if the model is quantised.
         """
         from nlp.folder import write
 
@@ -196,4 +201,5 @@ class GPT2(CausalLM):
             "max_length": self.max_length,
             "dropout": self.dropout_rate,
             "epsilon": self.epsilon,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }

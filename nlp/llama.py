@@ -145,7 +145,7 @@ class Llama(CausalLM):
         x = self.tokens(token_ids)  # (B, T, D)
         for block in self.blocks:
             x = block(x, padding_mask)
-        return tied_logits(self.norm(x), self.tokens.embeddings)
+        return tied_logits(self.norm(x), self.tokens.table())
 
     def decoder(self) -> "tuple[Decoder, Weights]":
         """Gives the model as generation wants it, with the weights of now."""

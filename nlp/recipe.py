@@ -32,6 +32,8 @@ class Recipe:
             up to it, and a cosine down to a tenth of it.
         accumulation: number of steps whose gradients are averaged for one
             update.
+        gradient_checkpointing: whether the blocks keep little and compute it
+            anew on the way back: slower, with less memory.
         lora_rank: with a preset, width of the thin matrices that are trained
             in place of the large ones; all weights are trained if 0.
         weight_decay: of the matrices and embeddings.
@@ -52,6 +54,7 @@ class Recipe:
     batch_size: int = 16
     learning_rate: float = 2e-3
     accumulation: int = 1
+    gradient_checkpointing: bool = False
     lora_rank: int = 0
     weight_decay: float = 0.1
     clip: float = 1.0

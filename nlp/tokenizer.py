@@ -5,7 +5,7 @@ import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from keras_multi.data import default_cache_dir
 from keras_multi.data.info import FileSet
@@ -53,6 +53,7 @@ class Tokenizer:
     Attributes:
         chat_template: Jinja template that makes a prompt of a conversation;
             `None` if the model was not trained on conversations.
+        start_ids: tokens that begin each text, before its own.
 
     Raises:
         DataError: if the tokenizer is of another kind or has no such token.
@@ -78,6 +79,7 @@ class Tokenizer:
         self.end_of_text = end_of_text
         self.end_id: int = end
         self.chat_template: str | None = None
+        self.start_ids: tuple[int, ...] = ()
         self._bytes = _bytes_of_tokens(tokenizer)
 
     @classmethod
@@ -259,6 +261,13 @@ class Tokenizer:
         return StreamingDecoder(self)
 
 
+class Decodes(Protocol):
+    """What a stream needs of a tokenizer."""
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """Gives the bytes that tokens stand for."""
+
+
 class StreamingDecoder:
     """Turns tokens into text as they come, and never splits a character.
 
@@ -276,7 +285,7 @@ class StreamingDecoder:
         ('', 'é', '')
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Decodes) -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from nlp.ngram import ByteModel
 from nlp.recipe import Recipe
 from nlp.tokenizer import Tokenizer
 
-MODEL, HISTORY = "model", "history.json"
+MODEL, HISTORY, TOKENS = "model", "history.json", "tokens.bin"
 NO_DECAY = ("bias", "gamma", "beta")
 SAMPLE_TOKENS = 40
 
@@ -38,13 +39,14 @@ def train(
 
     The folder then holds `model` (see `GPT2.save_to_preset`), `recipe.json`,
     `history.json` and, written last, `metrics.json`. While the training runs
-    it holds a checkpoint: the same call after a crash goes on from the last
-    full epoch.
+    it holds the tokens and a checkpoint: the same call after a crash goes on
+    from the last full epoch.
 
     Args:
         recipe: what to train.
         output_dir: folder to write to, made if it is not there.
-        progress: whether to show a progress bar on stderr.
+        progress: whether to show a progress bar and, after each epoch, what
+            the model writes, on stderr.
 
     Returns:
         What `metrics.json` holds: `backend`, `model`, `data`, `seed`,
@@ -63,7 +65,9 @@ def train(
     texts = data.load(recipe.data)
     model = start(recipe, texts.train)
     assert model.tokenizer is not None
-    tokens, weights = data.pack(texts.train, model.tokenizer, recipe.length)
+    tokens, weights = data.pack(
+        texts.train, model.tokenizer, recipe.length, folder / TOKENS
+    )
     compile_model(model, recipe, len(tokens))
     history = training.fit(
         model,
@@ -74,6 +78,7 @@ def train(
         checkpoint_dir=folder,
         progress=progress,
         description=f"gpt2, seed {recipe.seed}",
+        callbacks=[_ShowSample(model)] if progress else [],
         settings=dataclasses.asdict(recipe),
     )
     if recipe.lora_rank:
@@ -99,6 +104,7 @@ def train(
     write_json(folder / HISTORY, dataclasses.asdict(history))
     write_json(folder / METRICS, result)
     training.remove_checkpoint(folder)
+    (folder / TOKENS).unlink(missing_ok=True)
     return result
 
 
@@ -148,10 +154,14 @@ def start(recipe: Recipe, texts: list[str]) -> GPT2:
             max_length=recipe.length,
             dropout=recipe.dropout,
             tokenizer=tokenizer,
+            gradient_checkpointing=recipe.gradient_checkpointing,
             dtype=recipe.precision,
         )
     model = GPT2.from_preset(
-        recipe.preset, dropout=recipe.dropout, dtype=recipe.precision
+        recipe.preset,
+        dropout=recipe.dropout,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        dtype=recipe.precision,
     )
     if model.tokenizer is None or model.max_length < recipe.length:
         raise UsageError(
@@ -223,6 +233,27 @@ def metrics(model: GPT2, texts: list[str], recipe: Recipe) -> dict[str, float]:
         "bits_per_byte": nats / math.log(2) / size,
         "perplexity": math.exp(nats / weights.sum()),
     }
+
+
+class _ShowSample(keras.callbacks.Callback):
+    """Shows after each epoch what a model writes.
+
+    Args:
+        model: with a tokenizer.
+    """
+
+    def __init__(self, model: GPT2) -> None:
+        super().__init__()
+        self._writer = model
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Writes a line to stderr."""
+        loss = (logs or {}).get("loss", math.nan)
+        sample = " ".join(_sample(self._writer).split())
+        line = f"epoch {epoch + 1}, loss {loss:.3f}: {sample}"
+        print(line, file=sys.stderr, flush=True)
 
 
 def _sample(model: GPT2) -> str:

@@ -214,7 +214,9 @@ def serve(
 def export(
     output: Annotated[Path, typer.Argument(help="Folder to write to.")],
     artifact: Artifact = Path("runs/recommender"),
-    format: Annotated[str, typer.Option(help="onnx or saved_model.")] = "onnx",
+    format: Annotated[
+        str, typer.Option(help="onnx, saved_model or litert.")
+    ] = "onnx",
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:

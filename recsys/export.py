@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_multi import backend
-from keras_multi.export import check_format, export_layer
+from keras_multi.export import SUFFIXES, check_format, export_layer
 from keras_multi.files import prepare_folder
 from recsys.two_stage import TwoStageRecommender
 
@@ -25,8 +25,9 @@ def export(
     Args:
         artifact: folder of a `TwoStageRecommender`, made on any backend.
         output: folder to write `user_tower`, `item_tower` and `ranker` to;
-            files with the suffix `.onnx`, or folders of a SavedModel.
-        format: `"onnx"` or `"saved_model"`.
+            files with the suffix `.onnx` or `.tflite`, or folders of a
+            SavedModel.
+        format: `"onnx"`, `"saved_model"` or `"litert"`.
 
     Returns:
         `backend`, `format` and `models`: by name its `path`, the names of
@@ -42,7 +43,7 @@ def export(
     check_format(format)
     recommender = TwoStageRecommender.load(artifact)
     folder = prepare_folder(output)
-    suffix = ".onnx" if format == "onnx" else ""
+    suffix = SUFFIXES[format]
     return {
         "backend": backend.name(),
         "format": format,

@@ -1,4 +1,4 @@
-"""The wheel holds the six packages, their templates, and nothing else."""
+"""The wheel holds the six packages, their templates and the preset."""
 
 import subprocess
 import sys
@@ -24,3 +24,7 @@ def test_wheel_carries_the_packages(tmp_path):
     assert {f for f in folders if not f.endswith(".dist-info")} == PACKAGES
     assert "keras_multi/py.typed" in names
     assert "benchmarks/report/templates/report.html" in names
+    preset = ROOT / "diffusion" / "presets" / "emoji"
+    own = {str(path.relative_to(ROOT)) for path in preset.rglob("*.*")}
+    assert own <= set(names)
+    assert {"README.md", "model_index.json"} <= {Path(n).name for n in own}

@@ -107,7 +107,9 @@ def export(
         Path, typer.Argument(help="File, or folder of a SavedModel, to write.")
     ],
     preset: Preset = PRESET,
-    format: Annotated[str, typer.Option(help="onnx or saved_model.")] = "onnx",
+    format: Annotated[
+        str, typer.Option(help="onnx, saved_model or litert.")
+    ] = "onnx",
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:

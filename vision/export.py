@@ -27,9 +27,10 @@ def export(
     the file and its logits are compared with those of Keras.
 
     Args:
-        output: file (ONNX) or folder (SavedModel) to write.
+        output: file (ONNX `.onnx`, LiteRT `.tflite`) or folder (SavedModel)
+            to write.
         preset: as in `Classifier.from_preset`.
-        format: `"onnx"` or `"saved_model"`.
+        format: `"onnx"`, `"saved_model"` or `"litert"`.
 
     Returns:
         `backend`, `format`, `preset`, `path`, `inputs` and
@@ -37,7 +38,7 @@ def export(
 
     Raises:
         UsageError: if the format is unknown, this backend cannot write it,
-            or a package is missing.
+            a package is missing, or the suffix is that of another format.
         DataError: if the preset cannot be fetched.
         KerasMultiError: if the file cannot be written, or gives other numbers
             than Keras.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import keras
 
-from benchmarks import augment
+from benchmarks import augment, torchvision_peer
 from benchmarks.workload import Contender, Setting, Workload
 from keras_multi.layers import CutMix, MixUp
 
@@ -28,10 +28,15 @@ class CutMixMixUpWorkload(Workload):
         )
 
     def peers(self, setting: Setting) -> Mapping[str, Contender]:
-        """Keras's own layers, and those of keras_cv where it is installed."""
+        """Keras's layers; those of keras_cv and torchvision, if installed."""
         data = augment.batches(setting.batch_size)
         theirs = [keras.layers.CutMix(seed=1), keras.layers.MixUp(seed=2)]
         peers = {"keras": augment.keras_peer(theirs, setting, data)}
+        if torchvision_peer.is_there():
+            peers["torchvision"] = torchvision_peer.TorchvisionContender(
+                [torchvision_peer.mixing(name) for name in ("CutMix", "MixUp")],
+                data,
+            )
         if augment.has_keras_cv():
             import keras_cv
 

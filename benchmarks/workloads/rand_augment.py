@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import keras
 
-from benchmarks import augment
+from benchmarks import augment, torchvision_peer
 from benchmarks.workload import Contender, Setting, Workload
 from keras_multi.layers import RandAugment
 
@@ -33,10 +33,14 @@ class RandAugmentWorkload(Workload):
         )
 
     def peers(self, setting: Setting) -> Mapping[str, Contender]:
-        """Keras's own layer, and that of keras_cv where it is installed."""
+        """Keras's layer; those of keras_cv and torchvision, if installed."""
         data = self._data(setting)
         theirs = keras.layers.RandAugment(interpolation="nearest", seed=1)
         peers = {"keras": augment.keras_peer([theirs], setting, data)}
+        if torchvision_peer.is_there():
+            peers["torchvision"] = torchvision_peer.TorchvisionContender(
+                [torchvision_peer.rand_augment()], data
+            )
         if augment.has_keras_cv():
             import keras_cv
 

@@ -49,11 +49,11 @@ def tensorflow_data(x: np.ndarray, y: np.ndarray, size: int) -> Iterable[Any]:
 
 
 def grain_data(x: np.ndarray, y: np.ndarray, size: int) -> Iterable[Any]:
-    """grain: rows of a source, batched."""
+    """grain: rows of a source, in batches before they are read ahead."""
     import grain
 
     rows = grain.MapDataset.source(range(len(x)))
-    return rows.map(lambda row: (x[row], y[row])).to_iter_dataset().batch(size)
+    return rows.map(lambda row: (x[row], y[row])).batch(size).to_iter_dataset()
 
 
 # The package that each needs.

@@ -44,7 +44,7 @@ def load() -> Task:
         loss=keras.losses.MeanSquaredError(),
         make_metric=keras.metrics.RootMeanSquaredError,
         finish=lambda predicted: ops.clip(predicted, 1.0, 5.0),
-        adagrad=(0.4, 0.1, 1e-7),
-        epochs=12,
+        adagrad=(0.2, 0.01, 1e-7),
+        epochs=18,
         batch_size=2000,
     )

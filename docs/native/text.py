@@ -40,7 +40,7 @@ def load() -> Task:
             from_logits=True
         ),
         finish=ops.log_softmax,
-        adagrad=(0.03, 1e-3, 1e-7),
-        epochs=5,
+        adagrad=(0.03, 0.01, 1e-7),
+        epochs=8,
         batch_size=32,
     )

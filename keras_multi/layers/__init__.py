@@ -26,6 +26,9 @@ from keras_multi.layers.feature_cross import (  # noqa: E402
     CrossNetwork,
     FeatureCross,
 )
+from keras_multi.layers.group_normalization import (  # noqa: E402
+    GroupNormalization,
+)
 from keras_multi.layers.mixture_of_experts import (  # noqa: E402
     MultiGateMixtureOfExperts,
 )
@@ -57,6 +60,7 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "FeatureCross",
+    "GroupNormalization",
     "MixUp",
     "MultiGateMixtureOfExperts",
     "Normalize",

@@ -41,3 +41,15 @@ class Embedding(keras.layers.Embedding):
         table = self._with_dense_gradient(self.embeddings)
         outputs = ops.take(table, ops.cast(inputs, "int32"), axis=0)
         return ops.cast(outputs, self.compute_dtype)
+
+    def table(self) -> Any:
+        """Gives all vectors `(input_dim, output_dim)`, also of integers."""
+        if self.quantization_mode != "int8":
+            return self.embeddings
+        vectors = ops.cast(self.embeddings, self.compute_dtype)
+        return vectors / ops.cast(self.embeddings_scale, vectors.dtype)[:, None]
+
+    def quantize(self, mode: Any = None, **kwargs: Any) -> None:
+        # Keras refuses subclasses, whose calls may differ; this one does not
+        # once nothing trains.
+        super().quantize(mode, **{**kwargs, "type_check": False})

@@ -29,6 +29,10 @@ class TransformerBlock(keras.layers.Layer):
         kernel_initializer: initializer of the matrices.
         output_initializer: initializer of the two matrices whose products
             are added to `x`; `kernel_initializer` if `None`.
+        gradient_checkpointing: whether training keeps only what enters both
+            parts and computes the inside anew on the way back (Chen et al.
+            2016, "Training Deep Nets with Sublinear Memory Cost", section
+            4.1): slower, with less memory.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -62,6 +66,7 @@ class TransformerBlock(keras.layers.Layer):
         epsilon: float = 1e-5,
         kernel_initializer: Any = "glorot_uniform",
         output_initializer: Any = None,
+        gradient_checkpointing: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -78,6 +83,7 @@ class TransformerBlock(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.dropout_rate = dropout
         self.epsilon = epsilon
+        self.gradient_checkpointing = gradient_checkpointing
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.output_initializer = keras.initializers.get(output_initializer)
         self.attention = SelfAttention(
@@ -130,18 +136,26 @@ class TransformerBlock(keras.layers.Layer):
         position: Any = None,
         training: bool | None = None,
     ) -> Any:
-        attended = self.attention(
-            self.attention_norm(inputs),
-            padding_mask,
-            cache=cache,
-            position=position,
-        )
+        def attend(x: Any) -> Any:
+            return self.attention(
+                self.attention_norm(x),
+                padding_mask,
+                cache=cache,
+                position=position,
+            )
+
+        def transform(x: Any) -> Any:
+            return self.contract(self.expand(self.mlp_norm(x)))
+
+        if self.gradient_checkpointing and training:
+            # The dropout stays outside: it would draw anew.
+            attend, transform = keras.remat(attend), keras.remat(transform)
+        attended, new_cache = attend(inputs), None
         if cache is not None:
-            attended, cache = attended
+            attended, new_cache = attended
         x = inputs + self.dropout(attended, training=training)
-        hidden = self.contract(self.expand(self.mlp_norm(x)))
-        x = x + self.dropout(hidden, training=training)
-        return x if cache is None else (x, cache)
+        x = x + self.dropout(transform(x), training=training)
+        return x if cache is None else (x, new_cache)
 
     def compute_output_shape(self, input_shape: Shape, *_: Any) -> Shape:
         return input_shape
@@ -161,4 +175,5 @@ class TransformerBlock(keras.layers.Layer):
             "output_initializer": keras.initializers.serialize(
                 self.output_initializer
             ),
+            "gradient_checkpointing": self.gradient_checkpointing,
         }

@@ -59,7 +59,7 @@ def inputs(model: keras.Model, rows: int) -> Any:
 def _specification(model: keras.Model) -> Any:
     """The model's symbolic inputs in the structure that it is called with."""
     functional = getattr(model, "_functional", None) or model
-    if isinstance(functional, keras.Model) and functional.inputs:
+    if getattr(functional, "inputs", None):
         # Keras flattens `inputs`; this has the names of a dictionary.
         return functional._inputs_struct
     raise UsageError(

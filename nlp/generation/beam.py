@@ -50,7 +50,7 @@ class BeamState(NamedTuple):
     scores: Any  # float32 (B, K), sums of log-probabilities
     ended: Any  # int32 (B, K, S), the best texts that have ended
     ended_scores: Any  # float32 (B, K), with the length penalty
-    done: Any  # bool (B,)
+    finished: Any  # bool (B,)
     caches: Caches  # of B * K rows
 
 
@@ -106,25 +106,17 @@ class BeamLoop:
             ),
         )
 
-    def decode(
+    def step(
         self, weights: Weights, state: BeamState, task: Task, limit: Any
     ) -> BeamState:
-        """Searches until there are `limit` new tokens, or all is found."""
+        """Goes on with the best of all continuations.
 
-        def unfinished(step: Any, *variables: Any) -> Any:
-            done = BeamState(step, *variables).done
-            return ops.logical_and(step < limit, ops.logical_not(ops.all(done)))
-
-        def body(*variables: Any) -> tuple[Any, ...]:
-            return tuple(
-                self._step(weights, BeamState(*variables), task, limit)
-            )
-
-        return BeamState(*ops.while_loop(unfinished, body, tuple(state)))
-
-    def _step(
-        self, weights: Weights, state: BeamState, task: Task, limit: Any
-    ) -> BeamState:
+        Args:
+            weights: of the model.
+            state: where the search is.
+            task: of the prompts.
+            limit: int32 scalar, number of new tokens at which texts end.
+        """
         batch, k, slots = state.ended.shape
         slot = task.prompt + state.step
         start = repeat_rows(task.start, k)  # (B * K,)
@@ -142,7 +134,7 @@ class BeamLoop:
         chosen = ops.cast(best % size, "int32")
         rows = ops.arange(batch, dtype="int32")[:, None] * k
         tokens = ops.take(state.tokens, rows + beams, axis=0)  # (B, 2K, S)
-        tokens = kernels().write(tokens, chosen[:, :, None], (0, 0, slot))
+        tokens = kernels.write(tokens, chosen[:, :, None], (0, 0, slot))
 
         last = state.step + 1 >= limit
         ends = ops.logical_or(self.rules.stops(chosen), last)
@@ -156,7 +148,7 @@ class BeamLoop:
         )
         ended_scores, kept = ops.top_k(pool, k)
         ended = _pick(ops.concatenate([state.ended, tokens], axis=1), kept)
-        done = state.done[:, None]
+        done = state.finished[:, None]
         ended_scores = ops.where(done, state.ended_scores, ended_scores)
         ended = ops.where(done[:, :, None], state.ended, ended)
 
@@ -170,7 +162,7 @@ class BeamLoop:
             scores,
             ended,
             ended_scores,
-            ops.logical_or(state.done, hopeless),
+            ops.logical_or(state.finished, hopeless),
             tuple(
                 (ops.take(keys, rows, axis=0), ops.take(values, rows, axis=0))
                 for keys, values in caches

@@ -98,28 +98,11 @@ class ContrastiveLoop:
             caches,
         )
 
-    def decode(
+    def step(
         self, weights: Weights, state: ContrastiveState, task: Task, limit: Any
     ) -> ContrastiveState:
-        """Goes on until there are `limit` new tokens, or all rows end."""
-
-        def unfinished(step: Any, *variables: Any) -> Any:
-            finished = ContrastiveState(step, *variables).finished
-            return ops.logical_and(
-                step < limit, ops.logical_not(ops.all(finished))
-            )
-
-        def body(*variables: Any) -> tuple[Any, ...]:
-            state = ContrastiveState(*variables)
-            return tuple(self._step(weights, state, task))
-
-        variables = ops.while_loop(unfinished, body, tuple(state))
-        return ContrastiveState(*variables)
-
-    def _step(
-        self, weights: Weights, state: ContrastiveState, task: Task
-    ) -> ContrastiveState:
-        write = kernels().write
+        """Appends a token to each text; see `TokenLoop.step`."""
+        write = kernels.write
         batch, slots = state.tokens.shape
         slot = task.prompt + state.step
         logits = self.decoder.logits(weights, state.stream)[:, 0]  # (B, V)

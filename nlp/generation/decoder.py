@@ -6,16 +6,18 @@ weights as plain tensors, cast and laid out once, and a call computes some
 tokens more of a sequence whose keys and values are in a cache.
 """
 
-import functools
 from collections.abc import Hashable
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from keras import ops
 
 from keras_multi import backend
 
 HIDDEN = -1e30  # a score whose share in a softmax is zero
+
+# The functions of the backend: a compiler cannot follow its choice.
+kernels: ModuleType = backend.framework()
 
 Caches = tuple[tuple[Any, Any], ...]
 Weights = Any  # of a model; among them `tokens`, the table `(V, D)`
@@ -26,7 +28,14 @@ class Decoder(Hashable, Protocol):
 
     Decoders that compute the same are equal, and have the same hash: programs
     are compiled once for all of them.
+
+    Attributes:
+        one_by_one: whether it takes one prompt at a time only.
+        gives_logits: whether it gives logits in place of the stream.
     """
+
+    one_by_one: ClassVar[bool]
+    gives_logits: ClassVar[bool]
 
     def empty(self, weights: Weights, batch: int, slots: int) -> Caches:
         """Makes caches for so many sequences and tokens.
@@ -62,28 +71,92 @@ class Decoder(Hashable, Protocol):
         """Turns the stream `(B, T, D)` into float32 logits `(B, T, V)`."""
 
 
+class Quantized(NamedTuple):
+    """A matrix of integers, and what each row of them is multiplied by."""
+
+    values: Any  # int8 (rows, columns)
+    scales: Any  # (rows,)
+
+
 class Linear(NamedTuple):
-    """A matrix `(out, in)` and a bias `(out,)`, if there is one."""
+    """A matrix `(out, in)` and a bias `(out,)`."""
 
-    weight: Any
-    bias: Any
+    weight: Any  # as it is, `packed`, or `Quantized`
+    bias: Any  # or `None`
+
+    def __call__(self, x: Any) -> Any:
+        """Gives `(B, T, out)` for `(B, T, in)`."""
+        if isinstance(self.weight, Quantized):
+            return kernels.int8_linear(x, *self.weight, self.bias)
+        return kernels.linear(x, self.weight, self.bias)
 
 
-@functools.cache
-def kernels() -> ModuleType:
-    """The functions of the backend; looking for it costs time."""
-    return backend.framework()
+class Table(NamedTuple):
+    """The embeddings of the tokens, by which the head multiplies."""
+
+    rows: Any  # (V, D), or `Quantized`
+    head: Linear
+
+    def __call__(self, token_ids: Any) -> Any:
+        """Looks up `(B, T)`; gives `(B, T, D)`."""
+        if not isinstance(self.rows, Quantized):
+            return ops.take(self.rows, token_ids, axis=0)
+        values, scales = self.rows
+        found = ops.take(values, token_ids, axis=0)
+        scale = ops.take(scales, token_ids, axis=0)[:, :, None]
+        return ops.cast(found, scale.dtype) * scale
+
+    def logits(self, hidden: Any) -> Any:
+        """Gives float32 `(B, T, V)` for the stream `(B, T, D)`."""
+        return ops.cast(self.head(hidden), "float32")
 
 
 def copied(variable: Any, dtype: str) -> Any:
     """Gives the value that a variable has now."""
-    return kernels().constant(ops.cast(variable, dtype))
+    return kernels.constant(ops.cast(variable, dtype))
 
 
 def linear_of(layer: Any, dtype: str) -> Linear:
     """Copies a dense layer, in the layout for generation."""
-    weight = kernels().constant(ops.transpose(ops.cast(layer.kernel, dtype)))
-    return Linear(weight, copied(layer.bias, dtype) if layer.use_bias else None)
+    bias = copied(layer.bias, dtype) if layer.use_bias else None
+    if layer.quantization_mode == "int8":
+        values = kernels.constant(ops.transpose(layer.kernel))
+        scales = copied(1 / layer.kernel_scale, dtype)
+        return Linear(Quantized(values, scales), bias)
+    weight = kernels.constant(ops.transpose(ops.cast(layer.kernel, dtype)))
+    return Linear(weight, bias)
+
+
+def table_of(layer: Any, dtype: str) -> Table:
+    """Copies an embedding, in the layout for generation."""
+    if layer.quantization_mode == "int8":
+        rows = Quantized(
+            kernels.constant(layer.embeddings.value),
+            copied(1 / layer.embeddings_scale, dtype),
+        )
+        return Table(rows, Linear(rows, None))
+    table = copied(layer.embeddings, dtype)
+    return Table(table, Linear(table, None))
+
+
+def packed(weights: Any) -> Any:
+    """Lays the matrices among weights out as the backend multiplies by them.
+
+    Args:
+        weights: of a model.
+    """
+    if isinstance(weights, Linear):
+        if isinstance(weights.weight, Quantized):
+            return weights
+        return weights._replace(weight=kernels.packed(weights.weight))
+    if isinstance(weights, tuple):
+        parts = [packed(part) for part in weights]
+        return (
+            type(weights)(*parts)
+            if hasattr(weights, "_fields")
+            else tuple(parts)
+        )
+    return weights
 
 
 def empty_caches(blocks: int, shape: tuple[int, ...], dtype: Any) -> Caches:
@@ -92,19 +165,6 @@ def empty_caches(blocks: int, shape: tuple[int, ...], dtype: Any) -> Caches:
         (ops.zeros(shape, dtype), ops.zeros(shape, dtype))
         for _ in range(blocks)
     )
-
-
-def tied_logits(hidden: Any, table: Any) -> Any:
-    """Gives the products of the stream with the embedding of each token.
-
-    Args:
-        hidden: `(B, T, D)`.
-        table: `(V, D)`.
-
-    Returns:
-        Float32 `(B, T, V)`.
-    """
-    return ops.cast(kernels().linear(hidden, table), "float32")
 
 
 def attend(queries: Any, keys: Any, values: Any, mask: Any) -> Any:
@@ -120,6 +180,10 @@ def attend(queries: Any, keys: Any, values: Any, mask: Any) -> Any:
         The heads side by side, `(B, T, H * head_dim)`.
     """
     batch, heads, tokens, head_dim = queries.shape
+    if kernels.attend is not None:
+        attended = kernels.attend(queries, keys, values, mask)
+        attended = ops.transpose(attended, (0, 2, 1, 3))
+        return ops.reshape(attended, (batch, tokens, heads * head_dim))
     groups, slots = keys.shape[1:3]
     each = heads // groups
     together = (batch, groups, each * tokens, -1)

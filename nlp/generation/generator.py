@@ -10,7 +10,7 @@ from keras_multi.errors import UsageError
 from nlp.causal_lm import CausalLM
 from nlp.generation.beam import Beam, BeamLoop
 from nlp.generation.contrastive import Contrastive, ContrastiveLoop
-from nlp.generation.decoder import Weights
+from nlp.generation.decoder import Weights, packed
 from nlp.generation.loop import TokenLoop
 from nlp.generation.named import Sampler, find
 from nlp.generation.prompts import Prompts, Row
@@ -35,6 +35,10 @@ class Generator:
     Args:
         model: its weights are copied in the layout for generation.
             Training it later does not change this generator.
+        compiled: whether PyTorch compiles what it does for each token that a
+            sampler draws, with `torch.compile`: half a minute for the first
+            text of a size, and faster after it. The other backends compile in
+            any case.
 
     Example:
         >>> from nlp import GPT2
@@ -44,11 +48,14 @@ class Generator:
         5
     """
 
-    def __init__(self, model: CausalLM) -> None:
+    def __init__(self, model: CausalLM, compiled: bool = False) -> None:
+        self.compiled = compiled
         self.tokenizer = model.tokenizer
         self.max_length = model.max_length
         self.vocabulary_size = model.vocabulary_size
-        self.decoder, self.weights = model.decoder()
+        self.decoder, weights = model.decoder()
+        # A compiler cannot look into a packed matrix.
+        self.weights = weights if compiled else packed(weights)
 
     def generate(
         self,
@@ -117,14 +124,23 @@ class Generator:
         elif stop and loop.streams:
             chunk = TOKENS_BETWEEN_STOPS
         rows = given.rows(stop, stop_ids)
-        together = 1 if loop.one_by_one else len(rows)
+        alone = loop.one_by_one or self.decoder.one_by_one
+        together = 1 if alone else len(rows)
         entropy = seed
         if entropy is None:
             entropy = int(np.random.SeedSequence().generate_state(1)[0])
         for first in range(0, len(rows), together):
             some = range(first, first + together)
             prompts = [(given.ids[i], (entropy, i)) for i in some]
-            for new in run(loop, weights, prompts, max_new_tokens, chunk):
+            for new in run(
+                loop,
+                weights,
+                prompts,
+                max_new_tokens,
+                chunk,
+                self.max_length,
+                self.compiled and isinstance(loop, TokenLoop),
+            ):
                 _take(rows, some, new, callback)
                 if all(rows[i].finished for i in some):
                     break
@@ -152,7 +168,11 @@ class Generator:
         """
         given = Prompts.of(texts, self.tokenizer)
         rows = given.ids
-        if given.are_texts and self.tokenizer is not None:
+        if (
+            given.are_texts
+            and self.tokenizer is not None
+            and not self.tokenizer.start_ids
+        ):
             rows = [[self.tokenizer.end_id, *ids] for ids in rows]
         lengths = sorted(map(len, rows))
         if lengths[0] < 2 or lengths[-1] - 1 > self.max_length:
@@ -173,6 +193,11 @@ class Generator:
         if isinstance(sampler, Beam):
             return BeamLoop(self.decoder, sampler, rules), self.weights
         if isinstance(sampler, Contrastive):
+            if self.decoder.gives_logits:
+                raise UsageError(
+                    "contrastive search does not know the vectors inside a "
+                    "model of keras-nlp; take another sampler"
+                )
             loop = ContrastiveLoop(self.decoder, sampler, rules)
             return loop, self.weights
         if not isinstance(sampler, Speculative):
@@ -196,6 +221,7 @@ class Generator:
         speculative = SpeculativeLoop(
             self.decoder,
             draft.decoder,
+            self.vocabulary_size,
             sampler.num_tokens,
             sampler.sampler,
             rules,

@@ -1,7 +1,7 @@
 """GPT-2 as a pure function of its weights; see `Decoder`."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from keras import ops
 
@@ -9,12 +9,13 @@ from keras_multi.layers import gelu_tanh
 from nlp.generation.decoder import (
     Caches,
     Linear,
+    Table,
     attend,
     copied,
     empty_caches,
     kernels,
     linear_of,
-    tied_logits,
+    table_of,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Block(NamedTuple):
 class GPT2Weights(NamedTuple):
     """The weights of a model, in its compute dtype."""
 
-    tokens: Any  # (V, D)
+    tokens: Table
     positions: Any  # (max_length, D)
     blocks: tuple[Block, ...]
     norm: Norm
@@ -57,8 +58,8 @@ def weights_of(model: "GPT2") -> GPT2Weights:
         return Norm(copied(layer.gamma, dtype), copied(layer.beta, dtype))
 
     return GPT2Weights(
-        copied(model.tokens.embeddings, dtype),
-        copied(model.positions.embeddings, dtype),
+        table_of(model.tokens, dtype),
+        copied(model.positions.table(), dtype),
         tuple(
             Block(
                 norm(block.attention_norm),
@@ -86,10 +87,14 @@ class GPT2Decoder:
     num_heads: int
     epsilon: float
 
+    one_by_one: ClassVar[bool] = False  # whether each prompt runs alone
+    gives_logits: ClassVar[bool] = False  # in place of the stream
+
     def empty(self, weights: GPT2Weights, batch: int, slots: int) -> Caches:
         """Makes caches; see `Decoder`."""
-        dim, dtype = weights.tokens.shape[1], weights.tokens.dtype
+        dim = weights.positions.shape[1]
         shape = (batch, self.num_heads, slots, dim // self.num_heads)
+        dtype = weights.positions.dtype
         return empty_caches(len(weights.blocks), shape, dtype)
 
     def __call__(
@@ -102,7 +107,7 @@ class GPT2Decoder:
         mask: Any,
     ) -> tuple[Any, Caches]:
         """Computes tokens; see `Decoder`."""
-        x = ops.take(weights.tokens, token_ids, axis=0)
+        x = weights.tokens(token_ids)
         x = x + ops.take(weights.positions, positions, axis=0)  # (B, T, D)
         updated = []
         for block, cache in zip(weights.blocks, caches, strict=True):
@@ -112,7 +117,7 @@ class GPT2Decoder:
 
     def logits(self, weights: GPT2Weights, hidden: Any) -> Any:
         """Turns the stream into logits; see `Decoder`."""
-        return tied_logits(hidden, weights.tokens)
+        return weights.tokens.logits(hidden)
 
     def _block(
         self,
@@ -122,20 +127,19 @@ class GPT2Decoder:
         slot: Any,
         mask: Any,
     ) -> tuple[Any, tuple[Any, Any]]:
-        linear = kernels().linear
-        write = kernels().write
+        write = kernels.write
         batch, tokens, dim = x.shape
         heads, head_dim = self.num_heads, dim // self.num_heads
 
-        qkv = linear(self._normalize(block.attention_norm, x), *block.qkv)
+        qkv = block.qkv(self._normalize(block.attention_norm, x))
         qkv = ops.reshape(qkv, (batch, tokens, 3, heads, head_dim))
         qkv = ops.transpose(qkv, (2, 0, 3, 1, 4))  # (3, B, H, T, D / H)
         keys = write(cache[0], qkv[1], (0, 0, slot, 0))  # (B, H, S, D / H)
         values = write(cache[1], qkv[2], (0, 0, slot, 0))
 
-        x = x + linear(attend(qkv[0], keys, values, mask), *block.output)
-        hidden = linear(self._normalize(block.mlp_norm, x), *block.expand)
-        x = x + linear(gelu_tanh(hidden), *block.contract)
+        x = x + block.output(attend(qkv[0], keys, values, mask))
+        hidden = block.expand(self._normalize(block.mlp_norm, x))
+        x = x + block.contract(gelu_tanh(hidden))
         return x, (keys, values)
 
     def _normalize(self, norm: Norm, x: Any) -> Any:

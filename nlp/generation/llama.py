@@ -1,7 +1,7 @@
 """Llama as a pure function of its weights; see `Decoder`."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from keras import ops
 
@@ -9,12 +9,13 @@ from keras_multi.layers import rotate, rotation
 from nlp.generation.decoder import (
     Caches,
     Linear,
+    Table,
     attend,
     copied,
     empty_caches,
     kernels,
     linear_of,
-    tied_logits,
+    table_of,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Block(NamedTuple):
 class LlamaWeights(NamedTuple):
     """The weights of a model, in its compute dtype."""
 
-    tokens: Any  # (V, D)
+    tokens: Table
     blocks: tuple[Block, ...]
     norm: Any  # (D,)
 
@@ -46,7 +47,7 @@ def weights_of(model: "Llama") -> LlamaWeights:
     model.build()
     dtype = model.compute_dtype
     return LlamaWeights(
-        copied(model.tokens.embeddings, dtype),
+        table_of(model.tokens, dtype),
         tuple(
             Block(
                 copied(block.attention_norm.scale, dtype),
@@ -79,9 +80,12 @@ class LlamaDecoder:
     rotary_base: float
     epsilon: float
 
+    one_by_one: ClassVar[bool] = False  # whether each prompt runs alone
+    gives_logits: ClassVar[bool] = False  # in place of the stream
+
     def empty(self, weights: LlamaWeights, batch: int, slots: int) -> Caches:
         """Makes caches; see `Decoder`."""
-        dim, dtype = weights.tokens.shape[1], weights.tokens.dtype
+        dim, dtype = weights.norm.shape[0], weights.norm.dtype
         head_dim = dim // self.num_heads
         shape = (batch, self.num_key_value_heads, slots, head_dim)
         return empty_caches(len(weights.blocks), shape, dtype)
@@ -96,7 +100,7 @@ class LlamaDecoder:
         mask: Any,
     ) -> tuple[Any, Caches]:
         """Computes tokens; see `Decoder`."""
-        x = ops.take(weights.tokens, token_ids, axis=0)  # (B, T, D)
+        x = weights.tokens(token_ids)  # (B, T, D)
         head_dim = x.shape[-1] // self.num_heads
         cosines, sines = rotation(positions, head_dim, self.rotary_base)
         angles = cosines[:, None], sines[:, None]  # (B, 1, T, head_dim / 2)
@@ -108,7 +112,7 @@ class LlamaDecoder:
 
     def logits(self, weights: LlamaWeights, hidden: Any) -> Any:
         """Turns the stream into logits; see `Decoder`."""
-        return tied_logits(hidden, weights.tokens)
+        return weights.tokens.logits(hidden)
 
     def _block(
         self,
@@ -119,12 +123,11 @@ class LlamaDecoder:
         slot: Any,
         mask: Any,
     ) -> tuple[Any, tuple[Any, Any]]:
-        linear = kernels().linear
-        write = kernels().write
+        write = kernels.write
         batch, tokens, dim = x.shape
         heads, groups = self.num_heads, self.num_key_value_heads
 
-        qkv = linear(self._normalize(block.attention_norm, x), *block.qkv)
+        qkv = block.qkv(self._normalize(block.attention_norm, x))
         together = (batch, tokens, heads + 2 * groups, dim // heads)
         qkv = ops.transpose(ops.reshape(qkv, together), (0, 2, 1, 3))
         turned = rotate(qkv[:, : heads + groups], angles)
@@ -135,12 +138,10 @@ class LlamaDecoder:
         keys = write(cache[0], keys, (0, 0, slot, 0))  # (B, G, S, head_dim)
         values = write(cache[1], qkv[:, heads + groups :], (0, 0, slot, 0))
 
-        x = x + linear(attend(queries, keys, values, mask), *block.output)
+        x = x + block.output(attend(queries, keys, values, mask))
         hidden = self._normalize(block.mlp_norm, x)
-        hidden = ops.silu(linear(hidden, *block.gate)) * linear(
-            hidden, *block.up
-        )
-        return x + linear(hidden, *block.down), (keys, values)
+        hidden = ops.silu(block.gate(hidden)) * block.up(hidden)
+        return x + block.down(hidden), (keys, values)
 
     def _normalize(self, scale: Any, x: Any) -> Any:
         return ops.rms_normalization(x, scale, epsilon=self.epsilon)

@@ -77,30 +77,19 @@ class TokenLoop:
         logits = self.decoder.logits(weights, hidden[:, -1:])[:, 0]
         return self._append(state, logits, task)
 
-    def decode(
+    def step(
         self, weights: Weights, state: State, task: Task, limit: Any
     ) -> State:
-        """Goes on until there are `limit` new tokens, or all rows end."""
-
-        def unfinished(step: Any, tokens: Any, finished: Any, _: Any) -> Any:
-            return ops.logical_and(
-                step < limit, ops.logical_not(ops.all(finished))
-            )
-
-        def body(*variables: Any) -> tuple[Any, ...]:
-            state = State(*variables)
-            logits, caches = next_logits(
-                self.decoder,
-                weights,
-                state.tokens,
-                task.start,
-                task.prompt + state.step - 1,
-                state.caches,
-            )
-            state = state._replace(caches=caches)
-            return tuple(self._append(state, logits, task))
-
-        return State(*ops.while_loop(unfinished, body, tuple(state)))
+        """Appends a token to each text; `limit` does not count here."""
+        logits, caches = next_logits(
+            self.decoder,
+            weights,
+            state.tokens,
+            task.start,
+            task.prompt + state.step - 1,
+            state.caches,
+        )
+        return self._append(state._replace(caches=caches), logits, task)
 
     def _append(self, state: State, logits: Any, task: Task) -> State:
         slot = task.prompt + state.step
@@ -108,7 +97,7 @@ class TokenLoop:
         draws = ops.take(task.draws, state.step, axis=1)  # (B,)
         chosen = self.sampler(logits, draws)
         chosen = ops.where(state.finished, 0, chosen)
-        write = kernels().write
+        write = kernels.write
         return State(
             state.step + 1,
             write(state.tokens, chosen[:, None], (0, slot)),
@@ -136,7 +125,12 @@ def read_prompts(
     places = ops.arange(prompts.shape[1], dtype="int32")  # (P,)
     earlier = slots[None, :] <= places[:, None]  # (P, S)
     within = slots[None, :] >= start[:, None]  # (B, S)
-    mask = ops.logical_and(earlier[None, None], within[:, None, None])
+    # Padding sees itself: some kernels divide zero by zero if it sees none.
+    own = slots[None, :] == places[:, None]  # (P, S)
+    mask = ops.logical_or(
+        ops.logical_and(earlier[None, None], within[:, None, None]),
+        own[None, None],
+    )
     positions = ops.maximum(places[None] - start[:, None], 0)  # (B, P)
     return decoder(weights, prompts, positions, caches, 0, mask)
 

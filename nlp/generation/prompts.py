@@ -101,7 +101,8 @@ class Prompts:
                     "tokenizer to the model"
                 )
             texts = items
-            ids = tokenizer.encode_batch(texts)
+            start = tokenizer.start_ids
+            ids = [[*start, *ids] for ids in tokenizer.encode_batch(texts)]
         else:
             ids = [_ids(item) for item in items]
         if not ids or not all(ids):
@@ -161,8 +162,13 @@ def _ids(item: Any) -> list[int]:
     return [int(i) for i in array]
 
 
-def bucket(size: int) -> int:
-    """Rounds a number of tokens up, where each new one costs a compilation."""
-    if backend.modes()[0] == "eager":
+def bucket(size: int, compiled: bool = False) -> int:
+    """Rounds a number of tokens up, where each new one costs a compilation.
+
+    Args:
+        size: the number.
+        compiled: whether PyTorch compiles too.
+    """
+    if backend.modes()[0] == "eager" and not compiled:
         return size
     return max(SMALLEST_BUCKET, 1 << (size - 1).bit_length())

@@ -23,6 +23,8 @@ def run(
     prompts: Sequence[tuple[Sequence[int], Sequence[int]]],
     max_new_tokens: int,
     chunk: int,
+    max_length: int,
+    compiled: bool = False,
 ) -> Iterator[np.ndarray]:
     """Yields new tokens as soon as some more are there.
 
@@ -32,12 +34,16 @@ def run(
         prompts: the tokens of each, and the seed of its draws.
         max_new_tokens: number of tokens to append.
         chunk: number of tokens to yield at a time.
+        max_length: number of tokens that the model can look at.
+        compiled: whether PyTorch compiles what it does for each token. The
+            other backends compile all in any case.
 
     Yields:
         int32 `(prompts, n)`. After the end of a text anything may stand.
     """
-    width = bucket(max(len(ids) for ids, _ in prompts))
-    slots = bucket(width + max_new_tokens + loop.extra_slots)
+    longest = max(len(ids) for ids, _ in prompts)
+    width = min(bucket(longest), max_length)
+    slots = bucket(width + max_new_tokens + loop.extra_slots, compiled)
     tokens = np.zeros((len(prompts), width), "int32")
     for row, (ids, _) in zip(tokens, prompts, strict=True):
         row[width - len(ids) :] = ids
@@ -53,7 +59,7 @@ def run(
         ops.convert_to_tensor(width, "int32"),
         ops.convert_to_tensor(np.stack(draws)),
     )
-    prefill, decode = _compiled(loop)
+    prefill, decode = _compiled(loop, compiled)
     state = prefill(weights, ops.convert_to_tensor(tokens), task)
     done = 0
     while done < max_new_tokens:
@@ -67,6 +73,25 @@ def run(
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(loop: Loop) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    compile_loop = kernels().loop
-    return compile_loop(loop.prefill), compile_loop(loop.decode)
+def _compiled(
+    loop: Loop, compiled: bool
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Gives the functions that read the prompts and that go on from there."""
+    step: Callable[..., Any] = loop.step
+    if compiled:
+        step = kernels.compiled_step(step)
+
+    def decode(weights: Any, state: Any, task: Task, limit: Any) -> Any:
+        kind = type(state)
+
+        def unfinished(*variables: Any) -> Any:
+            now = kind(*variables)
+            going = ops.logical_not(ops.all(now.finished))
+            return ops.logical_and(now.step < limit, going)
+
+        def body(*variables: Any) -> tuple[Any, ...]:
+            return tuple(step(weights, kind(*variables), task, limit))
+
+        return kind(*ops.while_loop(unfinished, body, tuple(state)))
+
+    return kernels.loop(loop.prefill), kernels.loop(decode)

@@ -70,5 +70,5 @@ def _compiled(decoder: Decoder) -> Callable[..., Any]:
         following = ops.take_along_axis(logits, token_ids[0, 1:, None], axis=1)
         return following[:, 0] - ops.logsumexp(logits, axis=-1)
 
-    compiled: Callable[..., Any] = kernels().loop(log_probabilities)
+    compiled: Callable[..., Any] = kernels.loop(log_probabilities)
     return compiled

@@ -63,6 +63,7 @@ class SpeculativeLoop:
     Attributes:
         decoder: of the model.
         draft: of the draft.
+        vocabulary_size: number of tokens that both know, V.
         num_tokens: number of tokens proposed at a time, K.
         sampler: how tokens are chosen.
         rules: only their stop ids count.
@@ -70,6 +71,7 @@ class SpeculativeLoop:
 
     decoder: Decoder
     draft: Decoder
+    vocabulary_size: int
     num_tokens: int
     sampler: Greedy | Random
     rules: Rules
@@ -116,32 +118,14 @@ class SpeculativeLoop:
             zero, zero, tokens, ops.zeros((1,), "bool"), *caches
         )
 
-    def decode(
+    def step(
         self,
         weights: tuple[Weights, Weights],
         state: SpeculativeState,
         task: Task,
         limit: Any,
     ) -> SpeculativeState:
-        """Goes on until there are `limit` new tokens, or the text ends."""
-
-        def unfinished(step: Any, *variables: Any) -> Any:
-            finished = SpeculativeState(step, *variables).finished
-            return ops.logical_and(step < limit, ops.logical_not(finished[0]))
-
-        def body(*variables: Any) -> tuple[Any, ...]:
-            state = SpeculativeState(*variables)
-            return tuple(self._round(weights, state, task))
-
-        variables = ops.while_loop(unfinished, body, tuple(state))
-        return SpeculativeState(*variables)
-
-    def _round(
-        self,
-        weights: tuple[Weights, Weights],
-        state: SpeculativeState,
-        task: Task,
-    ) -> SpeculativeState:
+        """Appends one to K + 1 tokens; see `TokenLoop.step`."""
         k = self.num_tokens
         count = self.draws_per_token
         places = state.round * count + ops.arange(count, dtype="int32")
@@ -170,7 +154,7 @@ class SpeculativeLoop:
             ops.take(tokens[0], places[1:], axis=0),
             draws[k + 1 :],
         )
-        write = kernels().write
+        write = kernels.write
         tokens = write(
             tokens, ops.reshape(following, (1, 1)), (0, slot + 1 + accepted)
         )
@@ -200,8 +184,8 @@ class SpeculativeLoop:
             The tokens `(1, S)`, the probabilities that the draft gave
             `(K + 1, V)`, and its caches.
         """
-        write = kernels().write
-        k, size = self.num_tokens, weights.tokens.shape[0]
+        write = kernels.write
+        k, size = self.num_tokens, self.vocabulary_size
 
         def body(i: Any, tokens: Any, proposed: Any, caches: Any) -> Any:
             logits, caches = next_logits(

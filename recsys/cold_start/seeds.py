@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_multi import backend
 from keras_multi.files import METRICS, prepare_folder, write_json
+from keras_multi.training.repeat import finished
 from recsys.cold_start.recipe import ColdStartRecipe
 from recsys.cold_start.train import train
 
@@ -22,7 +23,8 @@ def train_seeds(
     """Trains with several seeds by features, and each time by ids alone.
 
     Each seed holds out other items or users. Each run has a folder of its
-    own in the output folder, named like `features-42`.
+    own in the output folder, named like `features-42`. A run that is finished
+    there, of the same recipe and backend, is not trained again.
 
     Args:
         recipe: what to train; its seed is the first one.
@@ -46,7 +48,7 @@ def train_seeds(
         for inputs, results in runs.items():
             one = dataclasses.replace(recipe, seed=seed, inputs=inputs)
             place = folder / f"{inputs}-{seed}"
-            results.append(train(one, place, progress))
+            results.append(finished(one, place) or train(one, place, progress))
             keras.utils.clear_session()
     own = runs[recipe.inputs]
     others = {

@@ -16,9 +16,10 @@ from recsys.data import SPLIT_SEED
 from recsys.dcn import DCN
 from recsys.evaluate import FEATURES, MODEL, RECIPE, metrics, predict
 from recsys.features import Features
-from recsys.ranking.evidence import with_evidence
+from recsys.ranking.evidence import parts_of_users, with_evidence
 from recsys.ranking.lists import sample_lists
 from recsys.ranking.recipe import ListRecipe
+from recsys.ranking.stacking import Networks
 
 LIKED = 4.0  # A rating from here on is a click.
 # As large a part of the training rows as the test rows are of all.
@@ -34,17 +35,21 @@ class ListRun:
         features: what turns a table into its inputs.
         model: the model.
         train: the training rows, for the evidence.
+        networks: whose predictions are evidence; `None` for none.
     """
 
     recipe: ListRecipe
     features: Features
     model: DCN
     train: Table
+    networks: Networks | None = None
 
     def score(self, table: Table) -> np.ndarray:
         """Scores rows that are not of the training: float32, `(rows,)`."""
         if self.recipe.parts:
             table = with_evidence(table, self.train)
+        if self.networks:
+            table = self.networks.add(table)
         return predict(self.model, self.features.transform(table))
 
 
@@ -72,7 +77,14 @@ def load_run(directory: str | os.PathLike[str]) -> ListRun:
         ) from error
     features = Features.load(folder / FEATURES)
     model = read_model(folder / MODEL)
-    return ListRun(recipe, features, model, split(recipe.data)[0])
+    train = split(recipe.data)[0]
+    networks = None
+    if recipe.networks:
+        parts = parts_of_users(train["user_id"], recipe.parts, recipe.seed)
+        networks = Networks.load(
+            folder, train, parts, recipe.networks, recipe.seed
+        )
+    return ListRun(recipe, features, model, train, networks)
 
 
 def evaluate(directory: str | os.PathLike[str]) -> dict[str, Any]:

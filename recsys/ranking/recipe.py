@@ -25,6 +25,8 @@ class ListRecipe:
             DCN sees what the other parts say of a rating (see
             `recsys.ranking.evidence`), and the items of a list are of one
             part. 0 leaves this evidence out.
+        networks: factor networks trained without each part; what they
+            predict is evidence too (see `recsys.ranking.stacking`).
         epochs: passes over the training lists.
         batch_size: lists per step.
         learning_rate: step size of Adam at the start; it falls to 0 along a
@@ -44,6 +46,7 @@ class ListRecipe:
     list_length: int = 5
     lists_per_user: int = 20
     parts: int = 5
+    networks: int = 0
     epochs: int = 4
     batch_size: int = 512
     learning_rate: float = 0.003
@@ -62,10 +65,12 @@ class ListRecipe:
         require(self, "list_length", self.list_length >= 2, "be at least 2")
         for name in ("lists_per_user", "epochs", "batch_size", "embedding_dim"):
             require(self, name, getattr(self, name) >= 1, "be at least 1")
-        for name in ("embeddings_l2", "num_cross_layers", "seed"):
+        for name in ("networks", "embeddings_l2", "num_cross_layers", "seed"):
             require(self, name, getattr(self, name) >= 0, "not be negative")
         parts = self.parts == 0 or self.parts >= 2
         require(self, "parts", parts, "be 0 or at least 2")
+        stacked = not self.networks or bool(self.parts)
+        require(self, "networks", stacked, "be 0 without parts")
         positive = all(n >= 1 for n in self.deep_units)
         require(self, "deep_units", positive, "hold positive integers")
         require(self, "learning_rate", self.learning_rate > 0, "be more than 0")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from recsys.ranking.evidence import (
 from recsys.ranking.list_ranker import ListRanker
 from recsys.ranking.lists import sample_lists
 from recsys.ranking.recipe import ListRecipe
+from recsys.ranking.stacking import NAME as PREDICTED
+from recsys.ranking.stacking import Networks
 
 CALIBRATION = "calibration.png"
 LOSSES = {
@@ -55,10 +58,10 @@ def train(
 
     The ratings are split at random, 80 to 20, and lists are drawn from each
     part by itself: no rating of a test list is in a training list. The
-    folder then holds `model.keras` (the DCN), `features.json`,
-    `recipe.json`, `history.json`, `calibration.png` (of a click model) and,
-    written last, `metrics.json`. The same call after a crash goes on from
-    the last full epoch.
+    folder then holds `model.keras` (the DCN), `network-0.keras` and so on,
+    `features.json`, `recipe.json`, `history.json`, `calibration.png` (of a
+    click model) and, written last, `metrics.json`. The same call after a
+    crash goes on from the last full epoch; the networks are trained anew.
 
     Args:
         recipe: what to train.
@@ -96,6 +99,8 @@ def train(
     (folder / METRICS).unlink(missing_ok=True)
     with replacing(folder / MODEL) as temporary:
         run.model.save(temporary)
+    if run.networks:
+        run.networks.save(folder)
     run.features.save(folder / FEATURES)
     write_json(folder / RECIPE, dataclasses.asdict(recipe))
     write_json(folder / HISTORY, dataclasses.asdict(history))
@@ -146,11 +151,19 @@ def fit(
 ) -> tuple[ListRun, training.History]:
     """Trains the model of a recipe on lists drawn from the training rows."""
     table, groups = known, known["user_id"]
+    names: tuple[str, ...] = ()
+    networks: Networks | None = None
     if recipe.parts:
         parts = parts_of_users(groups, recipe.parts, recipe.seed)
-        table = with_own_evidence(known, parts)
+        table, names = with_own_evidence(known, parts), NAMES
+        if recipe.networks:
+            networks = Networks.fit(
+                known, parts, recipe.networks, recipe.seed, progress
+            )
+            table = networks.add_own(table, parts)
+            names = (*names, PREDICTED)
         groups = groups * recipe.parts + parts
-    features = list_features(bool(recipe.parts)).fit(table)
+    features = list_features(names).fit(table)
     lists = sample_lists(
         groups,
         recipe.list_length,
@@ -173,11 +186,15 @@ def fit(
         description=f"{recipe.loss}, seed {recipe.seed}",
         settings=dataclasses.asdict(recipe),
     )
-    return ListRun(recipe, features, model.scorer, known), history
+    return ListRun(recipe, features, model.scorer, known, networks), history
 
 
-def list_features(evidence: bool) -> Features:
-    """The columns of a rating that a ranker sees, not fitted yet."""
+def list_features(evidence: Sequence[str]) -> Features:
+    """The columns of a rating that a ranker sees, not fitted yet.
+
+    Args:
+        evidence: names of the columns of evidence.
+    """
     names = ("user_id", "item_id", "gender", "zip_code", "occupation")
     return Features(
         [
@@ -185,7 +202,7 @@ def list_features(evidence: bool) -> Features:
             Buckets("age", boundaries=(18, 25, 35, 45, 50, 56)),
             Vocabulary("genres"),
             Buckets("release_year", count=10),
-            *(map(Numeric, NAMES) if evidence else ()),
+            *map(Numeric, evidence),
         ]
     )
 

@@ -1,9 +1,13 @@
-"""The UNet of Stable Diffusion 1.4 in full size against that of diffusers.
+"""Stable Diffusion 1.4 in full size, with random weights.
 
 No test: it takes gigabytes. `python -m tests.diffusion.full_size write DIR`
-draws a random model (3.4 GB), `... compare DIR` reads it on the backend of
-`KERAS_BACKEND`, and prints the largest difference as a share of the largest
-output, the seconds of a step at 128x128 pixels, and the peak memory.
+draws a UNet of diffusers (3.4 GB), `... compare DIR` reads it on the backend
+of `KERAS_BACKEND`, and prints the largest difference as a share of the
+largest output, the seconds of a step at 128x128 pixels, and the peak memory.
+
+`... save DIR` draws a whole pipeline (2.1 GB, in half precision), and
+`... generate DIR [DTYPE]` makes three pictures of 256x256 pixels with it, in
+two steps, and prints seconds and peak memory.
 """
 
 import json
@@ -16,6 +20,7 @@ from typing import Any
 import numpy as np
 
 REPETITIONS = 5
+PROMPT = "a photograph of an astronaut riding a horse"
 
 
 def inputs() -> dict[str, np.ndarray]:
@@ -95,6 +100,54 @@ def compare(folder: Path) -> dict[str, Any]:
     }
 
 
+def save(folder: Path) -> dict[str, Any]:
+    """Draws and writes a pipeline."""
+    from benchmarks.stable_diffusion import draw
+    from diffusion import VAE, CLIPTextEncoder, StableDiffusion, UNet
+    from diffusion.names import slots_of
+    from diffusion.slots import assign
+    from diffusion.tokenizer import CLIPTokenizer
+
+    models = (CLIPTextEncoder(), UNet(), VAE())
+    for model in models:
+        slots = slots_of(model)
+        assign(slots, {name: draw(name, s.shape) for name, s in slots.items()})
+    tokenizer = CLIPTokenizer.from_words(PROMPT.split(), 77)
+    StableDiffusion(*models, tokenizer).save_to_preset(folder, "float16")
+    return {"parameters": sum(model.count_params() for model in models)}
+
+
+def generate(folder: Path, dtype: str = "float32") -> dict[str, Any]:
+    """Makes three pictures."""
+    from diffusion import StableDiffusion
+    from keras_multi import backend
+
+    start = time.perf_counter()
+    pipeline = StableDiffusion.from_preset(folder, dtype=dtype)
+    loaded = time.perf_counter()
+    memory = backend.peak_memory().process
+    pictures = pipeline.text_to_image(
+        PROMPT, batch_size=3, img_height=256, img_width=256, num_steps=2, seed=0
+    )
+    return {
+        "backend": backend.name(),
+        "dtype": dtype,
+        "shape": pictures.shape,
+        "deviation": float(pictures.std()),
+        "loading": loaded - start,
+        "seconds": time.perf_counter() - loaded,
+        "loading_peak_bytes": memory,
+        "peak_bytes": backend.peak_memory().process,
+    }
+
+
+ACTIONS = {
+    "write": write,
+    "compare": compare,
+    "save": save,
+    "generate": generate,
+}
+
 if __name__ == "__main__":
-    action = {"write": write, "compare": compare}[sys.argv[1]]
-    print(json.dumps(action(Path(sys.argv[2]))))
+    name, folder, *more = sys.argv[1:]
+    print(json.dumps(ACTIONS[name](Path(folder), *more)))

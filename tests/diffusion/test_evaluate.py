@@ -15,12 +15,12 @@ def drawings(count):
 def test_finds_the_nearest_of_all_variants():
     known = drawings(3)
     rng = np.random.default_rng(1)
-    shown = np.stack([data.variant(known, 4)[2], data.variant(known, 13)[0]])
+    shown = np.stack([data.variant(known, 1)[2], data.variant(known, 3)[0]])
     noise = rng.integers(-20, 21, shown.shape)
     pictures = np.clip(shown + noise, 0, 255).astype(np.uint8)
     found = nearest(pictures, known)
     assert found.drawings.tolist() == [2, 0]
-    assert found.variants.tolist() == [4, 13]
+    assert found.variants.tolist() == [1, 3]
     errors = (pictures.astype(float) - shown) ** 2
     expected = 10 * np.log10(255**2 / errors.mean(axis=(1, 2, 3)))
     np.testing.assert_allclose(found.psnr, expected, rtol=1e-5)

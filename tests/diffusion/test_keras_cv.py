@@ -7,6 +7,7 @@ import pytest
 from keras import ops
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
+from benchmarks.stable_diffusion import with_weights_of
 from diffusion.clip import CLIPTextEncoder
 from diffusion.keras_cv import load
 from diffusion.unet import UNet, sinusoids
@@ -146,6 +147,11 @@ def test_vae(tmp_path):
     images = RNG.normal(size=(2, 8, 8, 3)).astype("float32")
     close(ours.encoder(images), encoder(images))
     close(ours.decoder(LATENTS), decoder(LATENTS))
+    expected = decoder.get_weights()
+    decoder.set_weights([np.zeros_like(w) for w in expected])
+    with_weights_of(ours.decoder, decoder)
+    for weight, wanted in zip(decoder.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(weight, wanted)
 
 
 def test_text_encoder(tmp_path):

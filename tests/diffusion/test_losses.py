@@ -104,10 +104,10 @@ class Tokens(keras.Model):
 SCHEDULE = NoiseSchedule(betas="cosine", prediction="v")
 
 
-def denoising(answer, drop_caption=0.0, min_snr=5.0):
+def denoising(answer, drop_caption=0.0, min_snr=5.0, schedule=SCHEDULE):
     empty = np.array([7, 7], "int32")
     return Denoising(
-        Echo(answer), Tokens(), SCHEDULE, empty, min_snr, drop_caption, seed=3
+        Echo(answer), Tokens(), schedule, empty, min_snr, drop_caption, seed=3
     )
 
 
@@ -139,10 +139,38 @@ def test_the_loss_is_that_of_v_weighted_by_min_snr():
     expected = error * (np.minimum(snr, 5) / (snr + 1) + 0.1)
     usual = seen["timesteps"] > 20  # below, the noise is lost in rounding
     np.testing.assert_allclose(losses[usual], expected[usual], rtol=2e-3)
-    assert 0 <= seen["timesteps"].min() < 30
-    assert 970 < seen["timesteps"].max() < 1000
+    steps = np.sort(seen["timesteps"])
+    assert steps[0] >= 0
+    assert steps[-1] < 1000
+    gaps = np.diff([*steps, steps[0] + 1000])
+    assert set(gaps) <= {3, 4}  # 300 of 1000
     assert abs(noise[usual].mean()) < 0.05
     assert noise[usual].std() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample"])
+def test_other_predictions_are_weighted_alike(prediction):
+    """An error of the data counts the same, however it is told."""
+    seen = {}
+
+    def answer(latents, timesteps, context):
+        seen["timesteps"] = ops.convert_to_numpy(timesteps)
+        return 0.0 * latents
+
+    given = inputs(300)
+    schedule = NoiseSchedule(prediction=prediction)
+    losses = denoising(answer, min_snr=2.0, schedule=schedule)(given)
+    losses = ops.convert_to_numpy(losses)
+    alphas = schedule.alphas[seen["timesteps"]]
+    weights = np.minimum(alphas / (1 - alphas), 2.0)
+    if prediction == "sample":
+        error = (given["latents"].astype("float64") ** 2).mean(axis=(1, 2, 3))
+        np.testing.assert_allclose(losses, weights * error, rtol=1e-4)
+        return
+    # Noise n of which nothing is told moves the data by n / sqrt(snr).
+    weights /= alphas / (1 - alphas)
+    assert np.mean(losses / weights) == pytest.approx(1, abs=0.05)
+    assert np.std(losses / weights) < 0.4
 
 
 def test_captions_are_drawn_evenly_and_dropped_now_and_then():

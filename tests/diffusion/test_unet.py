@@ -1,9 +1,11 @@
+import keras
 import numpy as np
 import pytest
 import torch
 from keras import ops
 
 from diffusion import folder
+from diffusion.blocks import Attention
 from diffusion.names import slots_of
 from diffusion.unet import UNet
 from keras_multi import backend
@@ -139,3 +141,29 @@ def test_says_which_argument_is_wrong(changes):
     arguments = {"channels": (8, 16), "attention": (True, False)}
     with pytest.raises(ValueError, match="Received: "):
         UNet(**(arguments | {"norm_groups": 4} | changes))
+
+
+def test_gradients_of_attention_in_low_precision():
+    """They are those of float32, whichever type the products have."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 5, 8)).astype("float32")
+    results = []
+    for policy in ("float32", "mixed_bfloat16"):
+        layer = Attention(2, dtype=policy)
+        layer.build(x.shape)
+        shapes = [weight.shape for weight in layer.get_weights()]
+        draws = np.random.default_rng(1)
+        layer.set_weights([draws.standard_normal(s) for s in shapes])
+        inputs = keras.Variable(x)
+        _, gradients = backend.value_and_gradients(
+            lambda layer=layer, inputs=inputs: ops.sum(
+                ops.square(ops.cast(layer(inputs.value), "float32"))
+            ),
+            [inputs, *layer.trainable_variables],
+        )
+        assert layer(x).dtype == ops.zeros(1, layer.compute_dtype).dtype
+        results.append(map(ops.convert_to_numpy, gradients))
+    for expected, ours in zip(*results, strict=True):
+        np.testing.assert_allclose(
+            ours, expected, atol=0.05 * np.abs(expected).max()
+        )

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import torch
@@ -36,6 +37,22 @@ def test_equals_diffusers(tmp_path):
     again = AutoencoderKL.from_pretrained(tmp_path / "again" / "vae")
     for name, value in again.state_dict().items():
         assert torch.equal(value, expected.state_dict()[name])
+
+
+@pytest.mark.slow
+def test_channels_are_last_whatever_keras_is_set_to():
+    model = VAE(channels=(8, 16), layers_per_block=1, norm_groups=4)
+    expected = model(IMAGES)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        other = VAE.from_config(model.get_config())
+        other.build()
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    other.set_weights(model.get_weights())
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(other(IMAGES)), ops.convert_to_numpy(expected)
+    )
 
 
 @pytest.mark.slow

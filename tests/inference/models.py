@@ -84,8 +84,13 @@ NESTED_INPUTS = {
 class Stubborn(layers.Layer):
     """A layer that cannot be called with symbols."""
 
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
     def call(self, x):
-        return x * float(len([*ops.shape(x)]) + int(ops.shape(x)[0] > 0))
+        if isinstance(x, keras.KerasTensor):
+            raise TypeError("no tensor")
+        return 2 * x
 
 
 class OverBatch(layers.Layer):

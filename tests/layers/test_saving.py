@@ -20,6 +20,7 @@ LAYERS = {
     "Embedding": (lambda: layers.Embedding(4, 3), IDS),
     "EmbeddingBag": (lambda: layers.EmbeddingBag(4, 3), IDS),
     "FeatureCross": (lambda: layers.FeatureCross(), X),
+    "GroupNormalization": (lambda: layers.GroupNormalization(2), WORDS),
     "MLP": (lambda: layers.MLP([4, 3], "gelu"), X),
     "Normalize": (lambda: layers.Normalize(), IMAGES),
     "Pipeline": (lambda: layers.Pipeline([layers.RandomFlip()]), IMAGES),

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_multi import backend
 from keras_multi.layers import SelfAttention, TransformerBlock, gelu_tanh
 from tests.layers.layer_case import check_layer
 
@@ -103,3 +104,26 @@ def test_gelu_tanh_equals_its_formula():
 def test_says_which_argument_is_wrong(options):
     with pytest.raises(ValueError, match="Received: "):
         TransformerBlock(2, **options)
+
+
+def test_checkpointing_changes_no_gradient():
+    x = ops.convert_to_tensor(X)
+    values = []
+    for checkpointing in (False, True):
+        backend.seed(0)
+        block = TransformerBlock(
+            2, causal=True, dropout=0.3, gradient_checkpointing=checkpointing
+        )
+        block.build(X.shape)
+        value, gradients = backend.value_and_gradients(
+            lambda block=block: ops.sum(ops.square(block(x, training=True))),
+            block.trainable_variables,
+        )
+        values.append([value, *gradients])
+    for plain, checkpointed in zip(*values, strict=True):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(checkpointed),
+            ops.convert_to_numpy(plain),
+            rtol=1e-4,
+            atol=1e-5,
+        )

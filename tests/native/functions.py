@@ -17,6 +17,7 @@ WORDS = np.random.default_rng(4).standard_normal((3, 5, 8)).astype("f4")
 MORE_LAYERS = {
     "sparse_embedding": (lambda: layers.SparseEmbedding(7, 4), [IDS]),
     "normalize": (layers.Normalize, [IMAGES]),
+    "group_normalization": (lambda: layers.GroupNormalization(2), [WORDS]),
     "self_attention": (lambda: layers.SelfAttention(2), [WORDS]),
 }
 CASES = {**LAYERS, **MORE_LAYERS}

@@ -75,6 +75,14 @@ def test_answers_where_the_model_has_a_template(folder, tmp_path):
         run("generate", "A", "--model", folder, "--chat")
 
 
+def test_talks_until_the_input_ends(tmp_path):
+    path = write(tmp_path / "x.gguf", reference(num_hidden_layers=1))
+    options = ("--model", str(path), "--max-new-tokens", "8")
+    (answer,) = run("generate", "AB", "--chat", *options).splitlines()
+    shown = run("chat", *options, stdin="AB\n\nAB\n").splitlines()
+    assert (shown[0], len(shown)) == (answer, 2)
+
+
 def test_settings_change_a_sampler():
     assert with_settings("beam", {"num_beams": 2}) == Beam(2)
     assert with_settings("top_k", {"top_p": 0.5}) == Random(top_k=50, top_p=0.5)
@@ -89,7 +97,12 @@ def test_scores(folder):
     assert one["perplexity"] == pytest.approx(
         np.exp(-one["log_probability"] / 3)
     )
+    total = one["log_probability"] + three["log_probability"]
+    assert output["perplexity"] == pytest.approx(np.exp(-total / 8))
     assert "perplexity" in run("score", "one", "--model", folder)
+    options = ("--model", folder, "--quantize", "int8", "--json")
+    rounded = json.loads(run("score", "one", "three", *options))
+    assert rounded["perplexity"] == pytest.approx(output["perplexity"], rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +113,22 @@ def test_scores(folder):
         (["generate", "A", "--precision", "int4"], "unknown precision"),
         (["generate", "A", "--model", "./none"], "there is no folder"),
         (["generate", "A", "--top-k", "3"], "'greedy' has no top_k"),
+        (["generate", "A", "--quantize", "int1"], "unknown quantize 'int1'"),
+        (["generate", "--file", "none"], "cannot read none"),
+        (
+            ["generate", "A", "--sampler", "random", "--temperature", "-1"],
+            "temperature must be more than 0",
+        ),
+        (
+            ["generate", "A", "--sampler", "top_p", "--top-p", "0"],
+            r"top_p must lie in \(0, 1\]",
+        ),
+        (
+            ["generate", "A", "--sampler", "top_p", "--top-p", "1.5"],
+            r"top_p must lie in \(0, 1\]",
+        ),
+        (["generate", "A" * 60], "context holds 64 tokens"),
+        (["generate", ""], "at least one token"),
         (
             ["generate", "A", "--sampler", "random", "--temperature", "0"],
             "temperature must be more than 0",

@@ -1,15 +1,20 @@
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from keras_multi import backend
 from keras_multi.errors import DataError, UsageError
 from nlp import GPT2, Tokenizer, data
 from nlp.cli import app
 from nlp.ngram import ByteModel
 from nlp.recipe import Recipe
-from nlp.train import evaluate, metrics
+from nlp.train import evaluate, metrics, train
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +54,73 @@ def test_trains_and_evaluates(source, tmp_path):
     assert not (tmp_path / "checkpoint.npz").exists()
     model = GPT2.from_preset(tmp_path / "model")
     assert model.generate("the", max_new_tokens=3).startswith("the")
+
+
+# Kills itself when the second of three epochs begins.
+KILLED = """
+import os, signal, sys
+from keras_multi.training.checkpoint import Checkpoint
+from nlp.cli import app
+write = Checkpoint.on_epoch_end
+def write_and_die(self, epoch, logs=None):
+    write(self, epoch, logs)
+    os.kill(os.getpid(), signal.SIGKILL)
+Checkpoint.on_epoch_end = write_and_die
+app(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_ends_as_one_that_was_not(source, tmp_path):
+    fields = TINY | {"epochs": 3, "dropout": 0.1, "data": source}
+    whole = train(Recipe.of(**fields), tmp_path / "whole", progress=False)
+    arguments = ["train", "--output", str(tmp_path / "cut")]
+    for name, value in fields.items():
+        arguments += ["--set", f"{name}={value}"]
+    environment = os.environ | {"KERAS_BACKEND": backend.name()}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert "epoch 1, loss " in killed.stderr
+    assert not (tmp_path / "cut" / "metrics.json").exists()
+    resumed = train(Recipe.of(**fields), tmp_path / "cut", progress=False)
+    assert resumed == whole
+    histories = [
+        (tmp_path / name / "history.json").read_text()
+        for name in ("whole", "cut")
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_checkpointing_trains_the_same(source, tmp_path):
+    losses = []
+    for checkpointing in (False, True):
+        fields = {"data": source, "gradient_checkpointing": checkpointing}
+        folder = tmp_path / str(checkpointing)
+        train(Recipe.of(**TINY | fields), folder, progress=False)
+        history = json.loads((folder / "history.json").read_text())
+        losses.append(history["metrics"]["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_tokens_on_the_disk_are_those_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "CHARACTERS_AT_ONCE", 30)
+    monkeypatch.setattr(data, "PARTS_AT_ONCE", 2)
+    texts = ["one two\nthree\n\n  four " * 20, "", "x\ny" * 30]
+    tokenizer = Tokenizer.train(texts, 300)
+    expected = [tokenizer.end_id]
+    for text in texts:
+        expected += [*tokenizer.encode(text), tokenizer.end_id]
+    tokens, weights = data.pack(texts, tokenizer, 7, tmp_path / "tokens")
+    np.testing.assert_array_equal(
+        tokens[:, 1:][weights > 0].tolist(), expected[1:]
+    )
+    same, _ = data.pack(texts, tokenizer, 7)
+    np.testing.assert_array_equal(tokens, same)
 
 
 def test_metrics_equal_the_scores_of_the_tokens():

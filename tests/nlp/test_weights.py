@@ -10,8 +10,8 @@ from keras import ops
 from keras_multi.errors import DataError, UsageError
 from keras_multi.presets import read_safetensors
 from nlp import GPT2, Tokenizer, folder
+from nlp.hub import from_backbone
 from nlp.tokenizer import END_OF_TEXT
-from nlp.weights import from_backbone
 from tests.nlp.gpt2_case import VOCABULARY, reference, theirs
 
 pytestmark = pytest.mark.slow

@@ -4,15 +4,26 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from diffusion.emoji import SIZE
+from diffusion.evaluate import nearest
 from keras_multi import backend
 
 # Imported by Python at its start, in child processes too. The packages look
-# as if they were not installed.
+# as if they were not installed, and there is no network.
 BLOCKER = """
+import socket
 from importlib.machinery import PathFinder
+
+def refuse(*arguments):
+    raise OSError("there is no network")
+
+socket.socket.connect = socket.getaddrinfo = refuse
 
 find_spec = PathFinder.find_spec
 
@@ -81,3 +92,33 @@ def test_imports_trains_and_measures(alone, tmp_path):
     assert cell["status"] == "ok"
     assert len(cell["measurements"]) == 1
     assert (tmp_path / "report.html").exists()
+
+
+def test_makes_pictures_at_once(alone, tmp_path):
+    """As they were made on PyTorch, of what was asked for."""
+    _, python = alone
+    python(
+        *("-m", "keras_multi", "diffusion", "generate", "red apple"),
+        *("--batch-size", "3", "--seed", "5", "--grid"),
+        *("--output", str(tmp_path / "made.png")),
+    )
+    made, expected, known = map(
+        pixels,
+        (
+            tmp_path / "made.png",
+            Path(__file__).with_name("red-apples.png"),
+            Path(__file__).with_name("drawings.png"),
+        ),
+    )
+    assert abs(made.astype(int) - expected).max() <= 2
+    pictures = np.stack(np.split(made, 3, axis=1))
+    drawings = np.stack(np.split(known, known.shape[1] // SIZE, axis=1))
+    found = nearest(pictures, drawings)
+    assert found.drawings.tolist() == [0, 0, 0]  # that of the red apple
+    assert len(set(found.variants)) == 3
+    assert found.psnr.min() > 20
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

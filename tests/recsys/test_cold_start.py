@@ -242,6 +242,11 @@ def test_seeds_give_means_and_deviations(tmp_path):
     )
     assert set(result["baselines"]) == {"random", "content", "ids"}
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
+    # Finished runs are taken over.
+    model = tmp_path / "features-43" / "model.keras"
+    before = model.stat().st_mtime_ns
+    assert train_seeds(recipe(epochs=1), 2, tmp_path) == result
+    assert model.stat().st_mtime_ns == before
 
 
 @pytest.mark.slow

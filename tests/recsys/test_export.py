@@ -47,5 +47,5 @@ def test_another_runtime_gives_the_same(artifact, tmp_path, format_):
 
 
 def test_an_unknown_format_is_named(artifact, tmp_path):
-    with pytest.raises(UsageError, match="onnx, saved_model"):
+    with pytest.raises(UsageError, match="onnx, saved_model, litert"):
         export(artifact, tmp_path, "tflite")

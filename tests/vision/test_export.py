@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from keras_multi import backend
 from keras_multi.errors import KerasMultiError, UsageError
-from keras_multi.export import FORMATS
+from keras_multi.export import FORMATS, SUFFIXES
 from vision.cli import app
 from vision.export import export
 
@@ -22,7 +22,7 @@ def run_folder(tmp_path_factory):
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_another_runtime_gives_the_same(run_folder, tmp_path, format_):
-    path = tmp_path / "inner" / "model.onnx"
+    path = tmp_path / "inner" / f"model{SUFFIXES[format_]}"
     if backend.name() not in FORMATS[format_]:
         able = " or ".join(FORMATS[format_])
         with pytest.raises(UsageError, match=f"KERAS_BACKEND to {able}"):
@@ -48,6 +48,8 @@ def test_a_folder_that_cannot_be_made_is_named(run_folder, tmp_path):
         with pytest.raises(UsageError, match="jax"):
             export(tmp_path / "model.onnx", run_folder)
         return
+    with pytest.raises(UsageError, match=r"must end in \.onnx"):
+        export(tmp_path / "model.tflite", run_folder)
     (tmp_path / "file").write_text("")
     with pytest.raises(KerasMultiError, match="cannot make the folder"):
         export(tmp_path / "file" / "model.onnx", run_folder)

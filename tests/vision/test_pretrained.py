@@ -80,7 +80,8 @@ def test_logits_are_those_of_another_implementation(model, photographs, oracle):
     with torch.no_grad():
         expected = oracle(scaled).numpy()
     assert got.shape == (2, 1000)
-    np.testing.assert_allclose(got, expected, atol=1e-3)
+    # So that those of two backends are within 1e-3 of each other.
+    np.testing.assert_allclose(got, expected, rtol=0, atol=5e-4)
 
 
 def test_a_palace_is_recognized(photographs, tmp_path):

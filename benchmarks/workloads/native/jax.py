@@ -13,7 +13,7 @@ from benchmarks.two_tower import TEMPERATURE, Pairs, Towers
 from benchmarks.workload import Setting
 
 
-def _adam(
+def adam(
     params: list[Any],
     means: list[Any],
     variances: list[Any],
@@ -79,7 +79,7 @@ class DCN:
             y: Any,
         ) -> Any:
             value, grads = jax.value_and_grad(loss)(params, ids, dense, y)
-            return (*_adam(params, means, variances, count, grads), value)
+            return (*adam(params, means, variances, count, grads), value)
 
         self._step, self._forward = step, jax.jit(forward)
 
@@ -148,7 +148,7 @@ class TwoTower:
                 state[0], user_ids, item_ids
             )
             params, means, variances, count = state
-            new = _adam(params, means, variances, count, grads)
+            new = adam(params, means, variances, count, grads)
             return new, value
 
         self._step = step
@@ -162,65 +162,6 @@ class TwoTower:
             losses.append(loss)
         jax.block_until_ready(self.state)
         return float(np.mean([float(x) for x in losses]))
-
-
-def resnet(
-    weights: dict[str, list[np.ndarray]],
-    depths: Sequence[int],
-    setting: Setting,
-) -> Callable[[np.ndarray, int], np.ndarray]:
-    """A residual network for large images, as a function of images.
-
-    Args:
-        weights: name of a layer to its arrays, as Keras keeps them.
-        depths: number of blocks of each stage.
-        setting: precision and mode.
-    """
-    mixed = setting.precision == "mixed_bfloat16"
-    dtype = jnp.bfloat16 if mixed else jnp.float32
-    relu = jax.nn.relu
-
-    @jax.jit
-    def network(params: dict[str, list[Any]], images: Any) -> Any:
-        def conv_norm(x: Any, name: str, strides: int = 1) -> Any:
-            x = jax.lax.conv_general_dilated(
-                x,
-                params[f"{name}_conv"][0].astype(dtype),
-                (strides, strides),
-                "SAME",
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )
-            gamma, beta, mean, variance = params[f"{name}_norm"]
-            scale = gamma * jax.lax.rsqrt(variance + 1e-5)
-            offset = beta - mean * scale
-            return x * scale.astype(dtype) + offset.astype(dtype)
-
-        x = relu(conv_norm((images / 127.5 - 1).astype(dtype), "stem", 2))
-        x = jax.lax.reduce_window(
-            x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "SAME"
-        )
-        for stage, depth in enumerate(depths, 1):
-            for block in range(1, depth + 1):
-                name = f"stage{stage}_{block}"
-                strides = 2 if block == 1 and stage > 1 else 1
-                shortcut = x
-                if f"{name}_shortcut_conv" in weights:
-                    shortcut = conv_norm(x, f"{name}_shortcut", strides)
-                y = relu(conv_norm(x, f"{name}_1", strides))
-                x = relu(conv_norm(y, f"{name}_2") + shortcut)
-        kernel, bias = params["logits"]
-        return x.astype(jnp.float32).mean((1, 2)) @ kernel + bias
-
-    params = jax.tree.map(jnp.asarray, weights)
-
-    def predict(images: np.ndarray, batch_size: int) -> np.ndarray:
-        parts = [
-            network(params, images[start : start + batch_size])
-            for start in range(0, len(images), batch_size)
-        ]
-        return np.concatenate(parts)
-
-    return predict
 
 
 def top_k(candidates: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:

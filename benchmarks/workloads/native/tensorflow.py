@@ -11,7 +11,7 @@ from benchmarks.two_tower import TEMPERATURE, Pairs, Towers
 from benchmarks.workload import Setting
 
 
-def _adam(variables: list[Any]) -> Callable[[list[Any]], None]:
+def adam(variables: list[Any]) -> Callable[[list[Any]], None]:
     """Gives the function that updates the variables by their gradients."""
     means = [tf.Variable(tf.zeros_like(v)) for v in variables]
     variances = [tf.Variable(tf.zeros_like(v)) for v in variables]
@@ -46,7 +46,7 @@ class DCN:
         dtype = tf.bfloat16 if mixed else tf.float32
         starts = np.cumsum((0, *shape.vocabulary_sizes[:-1])).astype("int32")
         variables = [tf.Variable(w) for w in shape.weights()]
-        adam = _adam(variables)
+        update = adam(variables)
         table, *rest = variables
         layers = list(zip(rest[::2], rest[1::2], strict=True))
         width = len(shape.vocabulary_sizes) * shape.embedding_dim
@@ -78,7 +78,7 @@ class DCN:
                 else:
                     loss = tf.reduce_mean(tf.square(z - y))
             gradients = tape.gradient(loss, variables)
-            adam(gradients)
+            update(gradients)
             return loss
 
         self._step = step
@@ -112,7 +112,7 @@ class TwoTower:
         dtype = tf.bfloat16 if mixed else tf.float32
         variables = [tf.Variable(w) for w in towers.weights()]
         half = len(variables) // 2
-        adam = _adam(variables)
+        update = adam(variables)
 
         def tower(weights: list[Any], ids: Any) -> Any:
             table, *layers = weights
@@ -138,7 +138,7 @@ class TwoTower:
                         tf.where(same, logits.dtype.min, logits),
                     )
                 )
-            adam(tape.gradient(loss, variables))
+            update(tape.gradient(loss, variables))
             return loss
 
         self._step = step
@@ -150,60 +150,6 @@ class TwoTower:
             for rows in slices
         ]
         return float(np.mean([float(x) for x in losses]))
-
-
-def resnet(
-    weights: dict[str, list[np.ndarray]],
-    depths: Sequence[int],
-    setting: Setting,
-) -> Callable[[np.ndarray, int], np.ndarray]:
-    """A residual network for large images, as a function of images.
-
-    Args:
-        weights: name of a layer to its arrays, as Keras keeps them.
-        depths: number of blocks of each stage.
-        setting: precision and mode.
-    """
-    mixed = setting.precision == "mixed_bfloat16"
-    dtype = tf.bfloat16 if mixed else tf.float32
-    params = {
-        name: [tf.Variable(array) for array in arrays]
-        for name, arrays in weights.items()
-    }
-    relu = tf.nn.relu
-
-    def conv_norm(x: Any, name: str, strides: int = 1) -> Any:
-        kernel = tf.cast(params[f"{name}_conv"][0], dtype)
-        x = tf.nn.conv2d(x, kernel, strides, "SAME")
-        gamma, beta, mean, variance = params[f"{name}_norm"]
-        scale = gamma * tf.math.rsqrt(variance + 1e-5)
-        offset = beta - mean * scale
-        return x * tf.cast(scale, dtype) + tf.cast(offset, dtype)
-
-    @tf.function(jit_compile=setting.mode == "xla", reduce_retracing=True)
-    def network(images: Any) -> Any:
-        x = tf.cast(images / 127.5 - 1, dtype)
-        x = tf.nn.max_pool2d(relu(conv_norm(x, "stem", 2)), 3, 2, "SAME")
-        for stage, depth in enumerate(depths, 1):
-            for block in range(1, depth + 1):
-                name = f"stage{stage}_{block}"
-                strides = 2 if block == 1 and stage > 1 else 1
-                shortcut = x
-                if f"{name}_shortcut_conv" in weights:
-                    shortcut = conv_norm(x, f"{name}_shortcut", strides)
-                y = relu(conv_norm(x, f"{name}_1", strides))
-                x = relu(conv_norm(y, f"{name}_2") + shortcut)
-        kernel, bias = params["logits"]
-        return tf.reduce_mean(tf.cast(x, tf.float32), (1, 2)) @ kernel + bias
-
-    def predict(images: np.ndarray, batch_size: int) -> np.ndarray:
-        parts = [
-            network(tf.constant(images[start : start + batch_size]))
-            for start in range(0, len(images), batch_size)
-        ]
-        return np.concatenate([part.numpy() for part in parts])
-
-    return predict
 
 
 def top_k(candidates: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -65,7 +65,7 @@ class Module(nn.Module):
         return self.head(x.float())
 
 
-def _as_keras(optimizer: torch.optim.Optimizer, step: int) -> None:
+def as_keras(optimizer: torch.optim.Optimizer, step: int) -> None:
     """Keras adds epsilon before the correction of the variance's bias."""
     for group in optimizer.param_groups:
         group["eps"] = EPSILON / (1 - 0.999**step) ** 0.5
@@ -98,7 +98,7 @@ class DCN:
                 for part in (batches.ids, batches.dense, batches.targets)
             )
             self.step += 1
-            _as_keras(self.optimizer, self.step)
+            as_keras(self.optimizer, self.step)
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.loss(self.module(ids, dense), y)
             loss.backward()
@@ -187,88 +187,13 @@ class TwoTower:
                 pairs.ids[rows]
             ).T.contiguous()
             self.step += 1
-            _as_keras(self.optimizer, self.step)
+            as_keras(self.optimizer, self.step)
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.loss(user_ids, item_ids)
             loss.backward()
             self.optimizer.step()
             losses.append(loss.detach())
         return float(np.mean([float(x) for x in losses]))
-
-
-def resnet(
-    weights: dict[str, list[np.ndarray]],
-    depths: Sequence[int],
-    setting: Setting,
-) -> Callable[[np.ndarray, int], np.ndarray]:
-    """A residual network for large images, as a function of images.
-
-    Args:
-        weights: name of a layer to its arrays, as Keras keeps them.
-        depths: number of blocks of each stage.
-        setting: precision and mode.
-    """
-    mixed = setting.precision == "mixed_bfloat16"
-    kernels = {
-        name: torch.from_numpy(arrays[0].transpose(3, 2, 0, 1)).contiguous(
-            memory_format=torch.channels_last
-        )
-        for name, arrays in weights.items()
-        if name.endswith("_conv")
-    }
-    norms = {
-        name: [torch.from_numpy(array) for array in arrays]
-        for name, arrays in weights.items()
-        if name.endswith("_norm")
-    }
-    kernel, bias = (torch.from_numpy(array) for array in weights["logits"])
-    relu = functional.relu
-
-    def same(x: torch.Tensor, size: int, strides: int) -> torch.Tensor:
-        """Pads as TensorFlow does, the odd pixel at the end."""
-        pads: list[int] = []
-        for side in (x.shape[3], x.shape[2]):
-            pad = max((-(-side // strides) - 1) * strides + size - side, 0)
-            pads += [pad // 2, pad - pad // 2]
-        return functional.pad(x, pads)
-
-    def conv_norm(x: torch.Tensor, name: str, strides: int = 1) -> torch.Tensor:
-        w = kernels[f"{name}_conv"]
-        gamma, beta, mean, variance = norms[f"{name}_norm"]
-        if strides == 1:
-            x = functional.conv2d(x, w, padding="same")
-        else:
-            x = functional.conv2d(same(x, w.shape[-1], strides), w, None, 2)
-        return functional.batch_norm(x, mean, variance, gamma, beta, eps=1e-5)
-
-    def network(images: torch.Tensor) -> torch.Tensor:
-        x = relu(conv_norm(images / 127.5 - 1, "stem", 2))
-        x = functional.max_pool2d(same(x, 3, 2), 3, 2)
-        for stage, depth in enumerate(depths, 1):
-            for block in range(1, depth + 1):
-                name = f"stage{stage}_{block}"
-                strides = 2 if block == 1 and stage > 1 else 1
-                shortcut = x
-                if f"{name}_shortcut_conv" in weights:
-                    shortcut = conv_norm(x, f"{name}_shortcut", strides)
-                y = relu(conv_norm(x, f"{name}_1", strides))
-                x = relu(conv_norm(y, f"{name}_2") + shortcut)
-        return x.float().mean((2, 3)) @ kernel + bias
-
-    if setting.mode == "compile":
-        network = torch.compile(network)
-
-    def predict(images: np.ndarray, batch_size: int) -> np.ndarray:
-        cast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed)
-        with torch.inference_mode(), cast:
-            parts = [
-                # Channels stay last in memory, which suits the kernels.
-                network(rows.permute(0, 3, 1, 2)).float()
-                for rows in torch.from_numpy(images).split(batch_size)
-            ]
-            return torch.cat(parts).numpy()
-
-    return predict
 
 
 def top_k(candidates: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -4,34 +4,45 @@ from typing import Any
 
 from keras import ops
 
+from keras_multi.layers.augmentation.base import per_image
 from keras_multi.layers.augmentation.pointwise import LUMA, to_bytes
 
 
-def enhance(images: Any, color: Any, sharpness: Any) -> Any:
-    """Moves images away from their gray and their smooth versions.
+def saturate(images: Any, amount: Any) -> Any:
+    """Moves images away from their gray versions.
 
-    As `ImageEnhance.Color` and `ImageEnhance.Sharpness` of Pillow, with
-    factors `1 + color` and `1 + sharpness`.
+    As `ImageEnhance.Color` of Pillow with the factor `1 + amount`.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.
-        color: float32 `(batch,)`; 0 leaves an image as it is, -1 makes it
+        amount: float32 `(batch,)`; 0 leaves an image as it is, -1 makes it
             gray.
-        sharpness: float32 `(batch,)`; 0 leaves an image as it is, -1 makes
-            it smooth.
 
     Returns:
         uint8 `(batch, height, width, 3)`.
     """
-    height, width = images.shape[1:3]
     x = ops.cast(images, "float32")
-    color = color[:, None, None, None]
-    away = color * (x - _gray(x))
-    if height > 2 and width > 2:
-        inner = x[:, 1:-1, 1:-1]
-        edges = sharpness[:, None, None, None] * (inner - _smooth(x))
-        away = away + ops.pad(edges, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return to_bytes(x + away)
+    return to_bytes(x + per_image(amount) * (x - _gray(x)))
+
+
+def sharpen(images: Any, amount: Any) -> Any:
+    """Moves images away from their smooth versions.
+
+    As `ImageEnhance.Sharpness` of Pillow with the factor `1 + amount`.
+
+    Args:
+        images: uint8 `(batch, height, width, 3)`.
+        amount: float32 `(batch,)`; 0 leaves an image as it is, -1 makes it
+            smooth.
+
+    Returns:
+        uint8 `(batch, height, width, 3)`.
+    """
+    if min(images.shape[1:3]) < 3:
+        return images
+    x = ops.cast(images, "float32")
+    edges = per_image(amount) * (x[:, 1:-1, 1:-1] - _smooth(x))
+    return to_bytes(x + ops.pad(edges, ((0, 0), (1, 1), (1, 1), (0, 0))))
 
 
 def _gray(x: Any) -> Any:

@@ -1,12 +1,16 @@
 """Histogram equalization."""
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
 
+from keras_multi import backend
 from keras_multi.layers.augmentation.warp import gather, stage
 
 LEVELS = 256
+
+histogram: Callable[..., Any] = backend.framework().histogram
 
 
 def equalize(images: Any, meant: Any, gate: Any) -> Any:
@@ -32,7 +36,7 @@ def equalize(images: Any, meant: Any, gate: Any) -> Any:
     index = stage(gate, index, (size,), "int32")
     counts = stage(
         gate,
-        lambda: ops.segment_sum(ops.ones_like(index), index, tables * LEVELS),
+        lambda: histogram(index, tables * LEVELS),
         (tables * LEVELS,),
         "int32",
     )

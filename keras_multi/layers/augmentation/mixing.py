@@ -1,22 +1,26 @@
 """What CutMix and MixUp share: partners, shares and labels."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_multi import backend
 from keras_multi.layers.augmentation import boxes, regions
 from keras_multi.layers.augmentation.base import (
     Augmentation,
     Batch,
     Draws,
-    cast_image,
     per_image,
 )
 from keras_multi.layers.augmentation.checks import (
     check_share,
 )
-from keras_multi.layers.augmentation.regions import covered
+from keras_multi.layers.augmentation.regions import covered, lines
+
+blend: Callable[..., Any] = backend.framework().blend
+paste: Callable[..., Any] = backend.framework().paste
 
 
 class Mixture(NamedTuple):
@@ -84,9 +88,10 @@ class Mixing(Augmentation):
 
     def draw(self, batch_size: Any) -> Draws:
         mixtures = batch_size if self.per_sample else 1
+        numbers = self.uniform(batch_size + 6 * mixtures)
         return {
-            "partner": self.uniform(batch_size),
-            "mixture": self.uniform(6, mixtures),
+            "partner": numbers[:batch_size],
+            "mixture": ops.reshape(numbers[batch_size:], (6, mixtures)),
         }
 
     def transform(self, batch: Batch, draws: Draws) -> Batch:
@@ -152,16 +157,12 @@ class Mixing(Augmentation):
 
 def mix_images(images: Any, partner: Any, mixture: Mixture) -> Any:
     """Mixes `(batch, height, width, channels)` with partners' images."""
-    others = ops.take(images, partner, axis=0)
     mixed = images
     if mixture.weight is not None:
-        own = ops.cast(images, "float32")
-        theirs = ops.cast(others, "float32")
-        mixed = theirs + (own - theirs) * per_image(mixture.weight)
-        mixed = cast_image(mixed, images.dtype)
+        mixed = blend(images, partner, per_image(mixture.weight))
     if mixture.region is not None:
-        inside = covered(mixture.region, *images.shape[1:3])
-        mixed = ops.where(inside[..., None], others, mixed)
+        rows, columns = lines(mixture.region, *images.shape[1:3])
+        mixed = paste(mixed, images, partner, rows, columns)
     return mixed
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from math import radians
 from typing import Any, NamedTuple
 
 from keras import ops
 
 from keras_multi.layers.augmentation import affine, deal, pointwise
-from keras_multi.layers.augmentation.enhance import enhance
+from keras_multi.layers.augmentation.enhance import saturate, sharpen
 from keras_multi.layers.augmentation.equalize import equalize
 from keras_multi.layers.augmentation.warp import stage, warp_colors
 
@@ -17,10 +18,10 @@ MOVES = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 
 # Those that are computed together stand side by side.
 NAMES = (
-    *("identity", "auto_contrast", "posterize", "solarize"),
-    *("brightness", "contrast"),
-    "equalize",
-    *("color", "sharpness"),
+    "identity",
+    *("posterize", "solarize"),
+    *("auto_contrast", "brightness", "contrast"),
+    *("equalize", "color", "sharpness"),
     *MOVES,
 )
 ID = {name: number for number, name in enumerate(NAMES)}
@@ -124,29 +125,42 @@ def run(
         uint8 `(batch, height, width, 3)`.
     """
 
-    def point(x: Any, places: slice) -> Any:
-        return _point(x, chosen.at(places))
+    def unchanged(x: Any, places: slice) -> Any:
+        return x
 
-    def equal(x: Any, places: slice) -> Any:
+    def masked(x: Any, places: slice) -> Any:
+        return _mask(x, chosen.at(places))
+
+    def scaled(x: Any, places: slice) -> Any:
+        return _scale(x, chosen.at(places))
+
+    def equalized(x: Any, places: slice) -> Any:
         return equalize(x, chosen.ids[places] == ID["equalize"], gate)
 
-    def enhanced(x: Any, places: slice) -> Any:
-        here = chosen.at(places)
-        return enhance(x, here.amount("color"), here.amount("sharpness"))
+    def saturated(x: Any, places: slice) -> Any:
+        return saturate(x, chosen.at(places).amount("color"))
+
+    def sharpened(x: Any, places: slice) -> Any:
+        return sharpen(x, chosen.at(places).amount("sharpness"))
 
     def moved(x: Any, places: slice) -> Any:
         maps = move_maps(chosen.at(places), *x.shape[1:3])
         return warp_colors(x, maps, interpolation, fill, gate)
 
-    cuts = [ID[name] for name in ("equalize", "color", "rotate")]
-    bounds = [0, *cuts, len(NAMES)]
+    by_first = {
+        "identity": unchanged,
+        "posterize": masked,
+        "auto_contrast": scaled,
+        "equalize": equalized,
+        "color": saturated,
+        "sharpness": sharpened,
+        "rotate": moved,
+    }
+    bounds = [*(ID[name] for name in by_first), len(NAMES)]
     groups = [
-        deal.Group((first, after), compute)
-        for first, after, compute in zip(
-            bounds[:-1],
-            bounds[1:],
-            (point, equal, enhanced, moved),
-            strict=True,
+        deal.Group(pair, compute)
+        for pair, compute in zip(
+            pairwise(bounds), by_first.values(), strict=True
         )
     ]
     return deal.run(images, dealt, groups, partial(stage, gate, dtype="uint8"))
@@ -174,25 +188,35 @@ def move_maps(chosen: Chosen, height: int, width: int) -> Any:
     return rotation + others
 
 
-def _point(images: Any, chosen: Chosen) -> Any:
-    """Operations on single values; each leaves other images as they are."""
-    height, width, channels = images.shape[1:]
-    lines = ops.reshape(images, (-1, height, width * channels))
+def _mask(images: Any, chosen: Chosen) -> Any:
+    """Operations on bits; each leaves other images as they are."""
+    lines = _lines(images)
     threshold = 256 - _round(chosen.amount("solarize"))
     lines = pointwise.solarize(lines, threshold)
     lines = pointwise.posterize(lines, _round(chosen.amount("posterize")))
-    x = ops.cast(lines, "float32")
-    stretch, shift = pointwise.stretch(x)
+    return ops.reshape(lines, (-1, *images.shape[1:]))
+
+
+def _scale(images: Any, chosen: Chosen) -> Any:
+    """Products and sums; each leaves other images as they are."""
+    lines = _lines(images)
+    stretch, shift = pointwise.stretch(lines)
     automatic = (chosen.ids == ID["auto_contrast"])[:, None]
     brightness = 1.0 + chosen.amount("brightness")
     contrast = 1.0 + chosen.amount("contrast")
+    x = ops.cast(lines, "float32")
     offset = pointwise.mean_gray(x) * (1.0 - contrast)
-    x = pointwise.scale(
+    lines = pointwise.scale(
         x,
         ops.where(automatic, stretch, (brightness * contrast)[:, None]),
         ops.where(automatic, shift, offset[:, None]),
     )
-    return ops.reshape(pointwise.to_bytes(x), (-1, height, width, channels))
+    return ops.reshape(lines, (-1, *images.shape[1:]))
+
+
+def _lines(images: Any) -> Any:
+    height, width, channels = images.shape[1:]
+    return ops.reshape(images, (-1, height, width * channels))
 
 
 def _round(amount: Any) -> Any:

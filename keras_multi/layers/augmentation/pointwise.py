@@ -38,7 +38,7 @@ def posterize(lines: Any, dropped: Any) -> Any:
 
 
 def scale(lines: Any, factor: Any, offset: Any) -> Any:
-    """Multiplies and adds, one number for each channel.
+    """Multiplies and adds, one number for each channel, and gives bytes.
 
     Args:
         lines: float32.
@@ -46,8 +46,9 @@ def scale(lines: Any, factor: Any, offset: Any) -> Any:
         offset: float32 `(batch, 3)`.
     """
     width = lines.shape[2] // 3
-    factor, offset = ops.tile(factor, (1, width)), ops.tile(offset, (1, width))
-    return lines * factor[:, None, :] + offset[:, None, :]
+    factor = ops.tile(factor, (1, width))[:, None, :]
+    offset = ops.tile(offset + ROUNDING, (1, width))[:, None, :]
+    return _floor_to_bytes(lines * factor + offset)
 
 
 def stretch(lines: Any) -> tuple[Any, Any]:
@@ -56,20 +57,21 @@ def stretch(lines: Any) -> tuple[Any, Any]:
     A channel of one value stays as it is.
 
     Args:
-        lines: float32.
+        lines: uint8.
 
     Returns:
         Two float32 `(batch, 3)`.
     """
     low = ops.amin(_by_channel(ops.amin(lines, axis=1)), axis=1)
     high = ops.amax(_by_channel(ops.amax(lines, axis=1)), axis=1)
+    low, high = ops.cast(low, "float32"), ops.cast(high, "float32")
     flat = high <= low
     factor = 255.0 / ops.where(flat, 255.0, high - low)
     return factor, ops.where(flat, 0.0, -low * factor)
 
 
 def mean_gray(lines: Any) -> Any:
-    """Mean luma of each image, rounded: float32 `(batch,)`."""
+    """Mean luma of float32 images, rounded: float32 `(batch,)`."""
     channels = ops.mean(_by_channel(ops.mean(lines, axis=1)), axis=1)
     luma = channels * ops.convert_to_tensor(LUMA, "float32")
     return ops.floor(ops.sum(luma, axis=1) + 0.5)
@@ -77,7 +79,11 @@ def mean_gray(lines: Any) -> Any:
 
 def to_bytes(x: Any) -> Any:
     """Cuts floats to bytes, fractions down, as Pillow does."""
-    return ops.cast(ops.clip(x + ROUNDING, 0.0, 255.0), "uint8")
+    return _floor_to_bytes(x + ROUNDING)
+
+
+def _floor_to_bytes(x: Any) -> Any:
+    return ops.cast(ops.clip(x, 0.0, 255.0), "uint8")
 
 
 def _by_channel(line: Any) -> Any:

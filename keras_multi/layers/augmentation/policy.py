@@ -10,7 +10,6 @@ from keras_multi.layers.augmentation.base import (
     Augmentation,
     Batch,
     Draws,
-    cast_image,
 )
 from keras_multi.layers.augmentation.checks import (
     check_bytes,
@@ -117,10 +116,15 @@ class Policy(Augmentation):
                 self.fill_level,
                 gate,
             )
-            maps = dealt.by_image(operations.move_maps(chosen, height, width))
-            batch = targets.move(
-                batch, maps, height, width, self.min_visibility
-            )
+            if targets.follow(batch):
+                maps = operations.move_maps(chosen, height, width)
+                batch = targets.move(
+                    batch,
+                    dealt.by_image(maps),
+                    height,
+                    width,
+                    self.min_visibility,
+                )
         if not is_bytes(images):
             levels = self._from_levels(levels, images.dtype)
         return {**batch, "images": levels}
@@ -130,10 +134,9 @@ class Policy(Augmentation):
         check_bytes(images, self.value_range)
         if is_bytes(images):
             return images
-        images = ops.nan_to_num(
-            ops.cast(images, "float32"), nan=low, posinf=high, neginf=low
-        )
-        return cast_image((images - low) * (255.0 / (high - low)), "uint8")
+        x = (ops.cast(images, "float32") - low) * (255.0 / (high - low))
+        x = ops.where(ops.isnan(x), 0.0, x + 0.5)
+        return ops.cast(ops.clip(x, 0.0, 255.5), "uint8")
 
     def _from_levels(self, levels: Any, dtype: Any) -> Any:
         low, high = self.value_range

@@ -14,12 +14,16 @@ def whole(height: int, width: int) -> Any:
 
 def covered(region: Any, height: int, width: int) -> Any:
     """Which pixels lie in a region: bool `(batch, height, width)`."""
+    rows, columns = lines(region, height, width)
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def lines(region: Any, height: int, width: int) -> tuple[Any, Any]:
+    """Which rows, bool `(batch, height)`, and columns lie in a region."""
     x1, y1, x2, y2 = sides(region[:, None, :])
-    columns = ops.arange(width, dtype="float32")[None, :]
-    rows = ops.arange(height, dtype="float32")[None, :]
-    inside_x = (columns >= x1) & (columns < x2)
-    inside_y = (rows >= y1) & (rows < y2)
-    return inside_y[:, :, None] & inside_x[:, None, :]
+    x = ops.arange(width, dtype="float32")[None, :]
+    y = ops.arange(height, dtype="float32")[None, :]
+    return (y >= y1) & (y < y2), (x >= x1) & (x < x2)
 
 
 def place(

@@ -9,6 +9,11 @@ from keras_multi.layers.augmentation.base import (
 from keras_multi.layers.augmentation.warp import warp_classes
 
 
+def follow(batch: Batch) -> bool:
+    """Whether a batch has boxes or masks."""
+    return "bounding_boxes" in batch or "segmentation_masks" in batch
+
+
 def move(
     batch: Batch, maps: Any, height: int, width: int, min_visibility: float
 ) -> Batch:

@@ -38,17 +38,8 @@ def warp_colors(
     Returns:
         uint8 `(batch, height, width, 3)`.
     """
-    height, width = images.shape[1:3]
-    shape = (ops.shape(images)[0], height, width)
     sample = _nearest if interpolation == "nearest" else _bilinear
-
-    packed = stage(
-        gate, lambda: _pack(images), (shape[0] * height * width,), "int32"
-    )
-    x, y = _places(maps, height, width)
-    colors = sample(packed, x, y, shape, gate)
-    inside = _inside(x, width) & _inside(y, height)
-    return _unpack(ops.where(inside, colors, fill * 0x010101))
+    return _unpack(sample(images, maps, fill * 0x010101, gate))
 
 
 def warp_classes(classes: Any, maps: Any, height: int, width: int) -> Any:
@@ -77,16 +68,18 @@ def _places(maps: Any, height: int, width: int) -> tuple[Any, Any]:
     Returns:
         x and y, int32 `(batch, height, width)`, in 1/65536 pixel.
     """
-    a, b, c, d, e, f = (maps[:, i, None, None] for i in range(6))
+    lines = ops.reshape(maps, (-1, 2, 3))
+    middle = ops.convert_to_tensor([0.5, 0.5, 1.0], "float32")
+    first = ops.sum(lines * middle, axis=2, keepdims=True)
+    numbers = ops.concatenate([lines[:, :, :2], first], axis=2) * PIXEL
+    fixed = ops.cast(ops.floor(numbers + 0.5), "int32")[..., None, None]
     columns = ops.arange(width, dtype="int32")[None, None, :]
     rows = ops.arange(height, dtype="int32")[None, :, None]
-    x = _fixed(a) * columns + (_fixed(b) * rows + _fixed(c + (a + b) / 2))
-    y = _fixed(d) * columns + (_fixed(e) * rows + _fixed(f + (d + e) / 2))
+    x, y = (
+        fixed[:, i, 0] * columns + (fixed[:, i, 1] * rows + fixed[:, i, 2])
+        for i in range(2)
+    )
     return x, y
-
-
-def _fixed(value: Any) -> Any:
-    return ops.cast(ops.floor(value * PIXEL + 0.5), "int32")
 
 
 def _inside(place: Any, side: int) -> Any:
@@ -104,26 +97,45 @@ def _index(x: Any, y: Any, height: int, width: int) -> Any:
     return (y * width + images * (height * width)) + x
 
 
-def _nearest(packed: Any, x: Any, y: Any, shape: Any, gate: Any) -> Any:
-    height, width = shape[1:]
-    index = stage(
-        gate,
-        lambda: _index(_pixel(x, width), _pixel(y, height), height, width),
-        shape,
-        "int32",
-    )
+def _nearest(images: Any, maps: Any, fill: int, gate: Any) -> Any:
+    """Puts a border of one pixel around, to which all that is outside goes."""
+    (height, width), batch = images.shape[1:3], ops.shape(images)[0]
+    wide, size = width + 2, (height + 2) * (width + 2)
+
+    def bordered() -> Any:
+        border = ((0, 0), (1, 1), (1, 1))
+        packed = ops.pad(_pack(images), border, constant_values=fill)
+        return ops.reshape(packed, (-1,))
+
+    def index() -> Any:
+        x, y = _places(maps, height, width)
+        x = ops.clip(_shift(x, PIXEL_BITS), -1, width)
+        y = ops.clip(_shift(y, PIXEL_BITS), -1, height)
+        first = ops.arange(batch, dtype="int32") * size + (wide + 1)
+        return y * wide + x + first[:, None, None]
+
+    packed = stage(gate, bordered, (batch * size,), "int32")
+    shape = (batch, height, width)
+    index = stage(gate, index, shape, "int32")
     return stage(gate, lambda: gather(packed, index), shape, "int32")
 
 
-def _bilinear(packed: Any, x: Any, y: Any, shape: Any, gate: Any) -> Any:
+def _bilinear(images: Any, maps: Any, fill: int, gate: Any) -> Any:
     """Weighs four neighbors; red and blue share each multiplication.
 
     The 8-bit weights add up to 256, so no sum of products outgrows its 16
     bits.
     """
-    height, width = shape[1:]
+    (height, width), batch = images.shape[1:3], ops.shape(images)[0]
+    packed = stage(
+        gate,
+        lambda: ops.reshape(_pack(images), (-1,)),
+        (batch * height * width,),
+        "int32",
+    )
 
     def mixed() -> Any:
+        x, y = _places(maps, height, width)
         # From here on relative to the middle of the first pixel.
         u = ops.clip(x - PIXEL // 2, 0, (width - 1) * PIXEL)
         v = ops.clip(y - PIXEL // 2, 0, (height - 1) * PIXEL)
@@ -145,18 +157,20 @@ def _bilinear(packed: Any, x: Any, y: Any, shape: Any, gate: Any) -> Any:
             green = green + _shift(colors & GREEN, 8) * weight
         half = 128
         red_and_blue = _shift(red_and_blue + half * 0x010001, 8)
-        return (red_and_blue & RED_AND_BLUE) | ((green + half) & GREEN)
+        colors = (red_and_blue & RED_AND_BLUE) | ((green + half) & GREEN)
+        inside = _inside(x, width) & _inside(y, height)
+        return ops.where(inside, colors, fill)
 
-    return stage(gate, mixed, shape, "int32")
+    return stage(gate, mixed, (batch, height, width), "int32")
 
 
 def _pack(images: Any) -> Any:
-    """Bytes `(batch, height, width, 3)` to one flat int32 per pixel."""
+    """Bytes `(batch, height, width, 3)` to an int32 for each pixel."""
     red, green, blue = (ops.cast(images[..., i], "int32") for i in range(3))
-    packed = red | ops.left_shift(green, 8) | ops.left_shift(blue, 16)
-    return ops.reshape(packed, (-1,))
+    return red | ops.left_shift(green, 8) | ops.left_shift(blue, 16)
 
 
 def _unpack(packed: Any) -> Any:
+    """The reverse; a byte keeps the lowest bits of what is cast to it."""
     channels = [packed, _shift(packed, 8), _shift(packed, 16)]
-    return ops.stack([ops.cast(c & 255, "uint8") for c in channels], axis=-1)
+    return ops.stack([ops.cast(c, "uint8") for c in channels], axis=-1)

@@ -38,6 +38,20 @@ def test_cut_mix_labels_are_the_shares_of_the_pixels(size, per_sample, alpha):
         )
 
 
+def test_cut_mix_labels_are_exact_over_10000_draws():
+    classes = np.arange(10_000) % 10
+    images = np.ones((10_000, 8, 8, 1), "uint8")
+    images *= classes.astype("uint8")[:, None, None, None]
+    batch = {"images": images, "labels": classes}
+    found = CutMix(num_classes=10, seed=3)(batch)
+    pixels = ops.convert_to_numpy(found["images"])
+    counted = (pixels == np.arange(10)).mean((1, 2))
+    labels = ops.convert_to_numpy(found["labels"])
+    np.testing.assert_array_equal(np.round(labels * 64), counted * 64)
+    np.testing.assert_allclose(labels, counted, atol=1e-6)
+    assert (counted.max(1) < 1).mean() > 0.5
+
+
 def test_cut_mix_cuts_rectangles_of_the_size_of_the_paper():
     layer = CutMix(seed=1)
     draws = layer.draw(3000)["mixture"]

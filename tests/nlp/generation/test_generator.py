@@ -187,6 +187,24 @@ def test_a_prompt_of_another_length_is_not_compiled_anew(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(backend.name() != "torch", reason="the others do always")
+def test_a_compiled_step_writes_the_same_and_is_compiled_once(
+    models, generator
+):
+    from torch._dynamo.utils import counters
+
+    compiled = Generator(models[1], compiled=True)
+    sampler = Random(0.9, top_k=5)
+    ours = compiled.generate(PROMPTS[:1], 16, sampler, seed=1)
+    assert ours == generator.generate(PROMPTS[:1], 16, sampler, seed=1)
+    graphs = counters["stats"]["unique_graphs"]
+    assert graphs > 0
+    for length in (4, 7, 12):
+        compiled.generate([[1] * length], 16, sampler)
+    assert counters["stats"]["unique_graphs"] == graphs
+
+
+@pytest.mark.slow
 def test_a_model_generates_with_the_weights_it_has(models):
     model = GPT2(VOCABULARY, 1, 2, 8, max_length=32)
     before = model.generate([[1, 2]], max_new_tokens=8)

@@ -90,8 +90,10 @@ def test_a_run_learns_and_is_saved(loss, names, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parts", [0, 2])
-def test_test_rows_play_no_part_in_training(parts, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("parts", "networks"), [(0, 0), (2, 1)])
+def test_test_rows_play_no_part_in_training(
+    parts, networks, tmp_path, monkeypatch
+):
     weights = []
     for strange in (False, True):
         known, test = train_test("")
@@ -102,7 +104,7 @@ def test_test_rows_play_no_part_in_training(parts, tmp_path, monkeypatch):
             data, "train_test", lambda name, parts=(known, test): parts
         )
         folder = tmp_path / str(strange)
-        train(changed(parts=parts), folder)
+        train(changed(parts=parts, networks=networks), folder)
         weights.append(
             keras.saving.load_model(folder / "model.keras").get_weights()
         )
@@ -122,8 +124,9 @@ def test_validation_rows_are_a_part_of_the_training_rows():
 def test_a_damaged_run_is_named(tmp_path):
     with pytest.raises(DataError, match=r"metrics\.json.* finished"):
         load_run(tmp_path)
-    train(TINY, tmp_path)
-    for name in ("model.keras", "recipe.json", "features.json"):
+    train(changed(networks=1), tmp_path)
+    files = ("model.keras", "network-1.keras", "recipe.json", "features.json")
+    for name in files:
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) // 2])
         with pytest.raises(DataError, match=name):
@@ -184,6 +187,7 @@ def test_a_killed_run_goes_on_only_with_its_own_recipe(tmp_path, monkeypatch):
         ({"loss": "none"}, "choose one of mse"),
         ({"data": "adult"}, "choose one of movielens-100k"),
         ({"parts": 1}, "parts must be 0 or at least 2"),
+        ({"parts": 0, "networks": 1}, "networks must be 0 without parts"),
         ({"list_length": 1}, "list_length must be at least 2"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"embeddings_l2": -1.0}, "embeddings_l2 must not be negative"),

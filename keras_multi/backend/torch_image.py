@@ -1,0 +1,66 @@
+"""Work on images in PyTorch's own operations (see `image`).
+
+Images are mixed some at a time, so that what is computed in between stays in
+the cache. `torch.where` takes a nanosecond or more for each value, so pixels
+are chosen by their bits.
+"""
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import torch
+
+from keras_multi.backend import image
+
+PART = 2**19  # values; as floats they are 2 MB
+BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def blend(images: Any, partner: Any, weight: Any) -> Any:
+    """As `image.blend`."""
+    if images.requires_grad:
+        return image.blend(images, partner, weight)
+    half = 0.0 if images.is_floating_point() else 0.5
+    mixed = torch.empty_like(images)
+    weight = weight.expand(len(images), *weight.shape[1:])
+    for part, own, chosen, share in _parts(mixed, images, partner, weight):
+        others = torch.index_select(images, 0, chosen).float()
+        part.copy_(others.lerp_(own.float(), share).add_(half))
+    return mixed
+
+
+def paste(own: Any, images: Any, partner: Any, rows: Any, columns: Any) -> Any:
+    """As `image.paste`."""
+    if own.requires_grad:
+        return image.paste(own, images, partner, rows, columns)
+    batch, height, width, channels = own.shape
+    bits = BITS[own.element_size()]
+    lines, source = (
+        x.reshape(batch, height, width * channels).view(bits)
+        for x in (own, images)
+    )
+    # All bits of a number are 1 where it is 0 - 1.
+    inside_y = (0 - rows.to(bits)).expand(batch, height)
+    inside_x = 0 - columns.repeat_interleave(channels, 1).to(bits)
+    inside_x = inside_x.expand(batch, width * channels)
+    mixed = torch.empty_like(lines)
+    for part, kept, chosen, y, x in _parts(
+        mixed, lines, partner, inside_y, inside_x
+    ):
+        others = torch.index_select(source, 0, chosen).bitwise_xor_(kept)
+        others.bitwise_and_(y[:, :, None] & x[:, None, :])
+        part.copy_(others.bitwise_xor_(kept))
+    return mixed.view(own.dtype).reshape(own.shape)
+
+
+def _parts(*tensors: Any) -> Iterator[tuple[Any, ...]]:
+    """Splits along the first axis, by the size of the first tensor."""
+    images = max(PART // max(prod(tensors[0].shape[1:]), 1), 1)
+    return zip(*(x.split(images) for x in tensors), strict=True)
+
+
+def histogram(numbers: Any, size: int) -> Any:
+    """As `image.histogram`."""
+    counts = torch.zeros(size, dtype=torch.int32, device=numbers.device)
+    return counts.scatter_add_(0, numbers.long(), torch.ones_like(numbers))

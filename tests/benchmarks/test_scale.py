@@ -1,0 +1,25 @@
+"""How training and search grow with a catalogue, in the smallest size."""
+
+import json
+
+import pytest
+
+from benchmarks import scale
+
+
+def test_all_is_measured(capsys, monkeypatch):
+    small = {"K": 10, "QUERIES": 2, "WARM_UP": 1, "BATCH": 64}
+    for name, value in small.items():
+        monkeypatch.setattr(scale, name, value)
+    sizes = ("--items", "500", "--users", "50", "--dim", "8", "--steps", "4")
+    scale.main([*sizes, "--ann", "hnsw"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["items"] == 500
+    assert len(result["training"]["loss"]) == 4
+    found = result["search"]
+    assert 0 < found["recall_at_100"] <= 1
+    assert found["hnsw"]["recall"] > 0.8
+    for batch, ratio in found["hnsw"]["times_the_exact_rate"].items():
+        exact = found["exact"]["ms"][batch]["median"]
+        own = found["hnsw"]["ms"][batch]["median"]
+        assert ratio == pytest.approx(exact / own, abs=0.051)
