@@ -18,6 +18,7 @@ from keras_multi.backend.torch_operations import operations as operations
 from keras_multi.backend.torch_optimizers import adagrad as adagrad
 from keras_multi.backend.torch_optimizers import adam as adam
 from keras_multi.backend.torch_optimizers import fuses as fuses
+from keras_multi.backend.torch_replay import Replay
 
 MODES = ("eager", "compile")
 COMPILED = "compile"
@@ -69,9 +70,23 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def bind(model: Any, fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
-    """Leaves the function eager or compiles it, without autograd."""
+def bind(
+    model: Any, fn: Callable[..., Any], mode: str, static: bool
+) -> Callable[..., Any]:
+    """Compiles the function, repeats what it does, or leaves it eager."""
+    if static and mode == "eager":
+        return loop(Replay(model, fn))
     return loop(jit(fn, mode))
+
+
+def bind_loop(model: Any, step: Callable[..., Any]) -> Callable[..., Any]:
+    """Takes the steps one by one, each as the first was."""
+    replay = Replay(model, step)
+
+    def steps(state: Any, end: Any, *args: Any) -> Any:
+        return replay.loop(state, int(end) - int(state[0]), *args)
+
+    return loop(steps)
 
 
 def constant(x: Any) -> Any:
