@@ -199,8 +199,10 @@ def with_weights_of(ours: Any, theirs: keras.Model) -> keras.Model:
         `theirs`.
     """
     weights = [w for layer in theirs.layers for w in layer.weights]
+    # Copies: on JAX `predict` gives the memory of a model's weights away.
+    copy = backend.framework().constant
     for weight, (variable, _) in zip(weights, files.places(ours), strict=True):
-        weight.assign(ops.reshape(variable.value, weight.shape))
+        weight.assign(copy(ops.reshape(variable.value, weight.shape)))
     return theirs
 
 

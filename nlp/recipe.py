@@ -50,9 +50,9 @@ class Recipe:
     hidden_dim: int = 128
     length: int = 128
     dropout: float = 0.1
-    epochs: int = 10
-    batch_size: int = 16
-    learning_rate: float = 2e-3
+    epochs: int = 20
+    batch_size: int = 8
+    learning_rate: float = 4e-3
     accumulation: int = 1
     gradient_checkpointing: bool = False
     lora_rank: int = 0

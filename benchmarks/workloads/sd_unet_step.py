@@ -26,6 +26,8 @@ TOKENS = 77
 class UNetStep(ModelCall):
     """Latents, time steps and contexts to the noise in the latents."""
 
+    tolerance = 1e-3  # KerasCV takes a tanh in place of the error function
+
     def model(self, dtype: str) -> UNet:
         """The project's UNet."""
         return UNet(**self.arguments, dtype=dtype)
