@@ -52,7 +52,7 @@ def share(kind: str) -> dict[str, float]:
     plan = Options(steps, scheduler="ddim").plan(NoiseSchedule(prediction="v"))
     noise = Noise(0, 1, shape).draw()
     context = Noise(1, 2, (tokens, unet.context_dim)).draw()
-    call = backend.bind(unet, lambda *inputs: unet(*inputs))
+    call = backend.bind(unet, lambda *inputs: unet(*inputs), static=True)
     arrays = noise.repeat(2, axis=0), plan.timesteps[:1].repeat(2), context
     inputs = [ops.convert_to_tensor(x) for x in arrays]
     loop = SamplingLoop(unet)

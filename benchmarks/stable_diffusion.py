@@ -116,7 +116,9 @@ class ModelCall(Workload):
         """The project's model."""
         self.precision = setting.precision
         model = filled(self, self.precision)
-        program = backend.bind(model, self.call(model), setting.mode)
+        program = backend.bind(
+            model, self.call(model), setting.mode, static=True
+        )
 
         def call(*inputs: np.ndarray) -> Any:
             outputs = program(*map(ops.convert_to_tensor, inputs))

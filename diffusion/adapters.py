@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import keras
 
-from diffusion.blocks import Attention
+from diffusion.attention import Attention
 from diffusion.lora import LoRA
 from diffusion.names import slots_of
 from diffusion.slots import to_numpy

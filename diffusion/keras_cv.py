@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from diffusion.blocks import Attention, ResnetBlock, SpatialTransformer
+from diffusion.attention import Attention, SpatialTransformer
+from diffusion.blocks import ResnetBlock
 from diffusion.clip import CLIPTextEncoder
 from diffusion.unet import UNet
 from diffusion.vae import Decoder, Encoder, Middle

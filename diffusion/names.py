@@ -5,12 +5,8 @@ from collections.abc import Iterator
 
 import keras
 
-from diffusion.blocks import (
-    Attention,
-    ResnetBlock,
-    SpatialTransformer,
-    TransformerLayer,
-)
+from diffusion.attention import Attention, SpatialTransformer, TransformerLayer
+from diffusion.blocks import ResnetBlock
 from diffusion.clip import CLIPTextEncoder
 from diffusion.slots import Slot, Slots, of_layers
 from diffusion.unet import UNet

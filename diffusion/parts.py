@@ -74,7 +74,7 @@ def text_part(source: Source) -> Part:
     """Makes a part that encodes token ids."""
     return Part(
         source,
-        lambda model: backend.bind(model, lambda ids: model(ids)),
+        lambda model: backend.bind(model, lambda ids: model(ids), static=True),
     )
 
 
@@ -97,8 +97,10 @@ class Codec:
 
     def __init__(self, vae: Any) -> None:
         self._scaling, self._side = vae.scaling_factor, vae.downscale
-        self._encode = backend.bind(vae, lambda x: vae.encode(x)[0])
-        self._decode = backend.bind(vae, vae.decode)
+        self._encode = backend.bind(
+            vae, lambda x: vae.encode(x)[0], static=True
+        )
+        self._decode = backend.bind(vae, vae.decode, static=True)
 
     def encode(self, pictures: Any) -> Any:
         """Gives the means of the latents, scaled as the UNet wants them.

@@ -47,6 +47,7 @@ class SamplingLoop:
     The loop is one program on JAX and TensorFlow, whichever the scheduler. It
     is compiled for numbers of steps that double, and again for each size of
     the pictures. With a callback the same program runs one step at a time.
+    PyTorch repeats the operations of the first step.
 
     Args:
         unet: called with latents `(B, h, w, C)`, timesteps `(B,)`, a context
@@ -55,7 +56,7 @@ class SamplingLoop:
 
     def __init__(self, unet: Any) -> None:
         self.unet = unet
-        self._advance = backend.bind(unet, self._steps)
+        self._advance = backend.bind_loop(unet, self._step)
 
     def __call__(
         self,
@@ -114,22 +115,14 @@ class SamplingLoop:
         chunk = steps if callback is None else 1
         for done in range(chunk, steps + 1, chunk):
             limit = ops.convert_to_tensor(done, "int32")
-            state = State(*self._advance(tuple(state), task, limit))
+            state = State(*self._advance(tuple(state), limit, task))
             if callback is not None:
                 callback(done, steps, state.sample)
         return state.sample
 
-    def _steps(self, state: Any, task: Task, limit: Any) -> Any:
-        """Goes on until so many steps are done."""
-        return ops.while_loop(
-            lambda index, *_: index < limit,
-            lambda *state: tuple(self._step(State(*state), task)),
-            state,
-        )
-
-    def _step(self, state: State, task: Task) -> State:
+    def _step(self, state: Any, task: Task) -> Any:
         index, sample, history = state
-        plan, batch = task.plan, state.sample.shape[0]
+        plan, batch = task.plan, sample.shape[0]
         guided = task.context.shape[0] != batch
         x = plan.scale_input(sample, index)
         if guided:
@@ -152,4 +145,4 @@ class SamplingLoop:
             clean, noise, mask = task.kept
             level = plan.level(clean, noise, index + 1)
             sample = mask * sample + (1 - mask) * level
-        return State(index + 1, sample, history)
+        return index + 1, sample, history

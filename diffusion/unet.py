@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from diffusion.attention import SpatialTransformer
 from diffusion.blocks import (
     Downsample,
     ResnetBlock,
-    SpatialTransformer,
     Upsample,
     convolution,
     depth_to_space,
@@ -18,6 +18,7 @@ from diffusion.blocks import (
     space_to_depth,
 )
 from diffusion.unet_blocks import DownBlock, UpBlock, places
+from keras_multi.layers import Dense
 
 
 @keras.saving.register_keras_serializable("diffusion")
@@ -114,8 +115,8 @@ class UNet(keras.Model):
 
         policy = self.dtype_policy
         self.time_dim = 4 * self.channels[0]
-        self.time_in = keras.layers.Dense(self.time_dim, dtype=policy)
-        self.time_out = keras.layers.Dense(self.time_dim, dtype=policy)
+        self.time_in = Dense(self.time_dim, dtype=policy)
+        self.time_out = Dense(self.time_dim, dtype=policy)
         self.conv_in = convolution(self.channels[0], dtype=policy)
         levels = tuple(zip(self.channels, self.attention, heads, strict=True))
         last = len(levels) - 1

@@ -6,13 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from diffusion.blocks import (
-    Downsample,
-    ResnetBlock,
-    Shape,
-    SpatialTransformer,
-    Upsample,
-)
+from diffusion.attention import SpatialTransformer
+from diffusion.blocks import Downsample, ResnetBlock, Shape, Upsample
 
 
 class DownBlock(keras.layers.Layer):

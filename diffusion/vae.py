@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from diffusion.attention import Attention
 from diffusion.blocks import (
-    Attention,
     Downsample,
     ResnetBlock,
     Shape,
@@ -17,6 +17,7 @@ from diffusion.blocks import (
     group_norm,
     space_to_depth,
 )
+from keras_multi.layers import Dense
 
 EPSILON = 1e-6
 LOG_VARIANCE = (-30.0, 20.0)
@@ -207,7 +208,7 @@ class Encoder(keras.layers.Layer):
         )
         self.norm_out = group_norm(norm_groups, EPSILON, policy)
         self.conv_out = convolution(2 * latent_channels, dtype=policy)
-        self.project_out = keras.layers.Dense(2 * latent_channels, dtype=policy)
+        self.project_out = Dense(2 * latent_channels, dtype=policy)
 
     def build(self, input_shape: Shape) -> None:
         """Makes the weights."""
@@ -245,7 +246,7 @@ class Decoder(keras.layers.Layer):
         super().__init__(**kwargs)
         policy = self.dtype_policy
         self.patch_size = patch_size
-        self.project_in = keras.layers.Dense(latent_channels, dtype=policy)
+        self.project_in = Dense(latent_channels, dtype=policy)
         self.conv_in = convolution(channels[-1], dtype=policy)
         self.middle = Middle(
             channels[-1], norm_groups, middle_attention, dtype=policy

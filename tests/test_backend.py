@@ -106,6 +106,67 @@ def test_a_bound_program_takes_the_weights_of_the_moment():
         backend.bind(layer, layer, "turbo")
 
 
+class Norm(keras.layers.Layer):
+    """Copies of weights, a view that changes, and outputs of many kinds."""
+
+    def build(self, shape):
+        self.norm = keras.layers.LayerNormalization(dtype=self.dtype_policy)
+        self.norm.build(shape)
+
+    def call(self, x, more):
+        first, second = ops.split(self.norm(x), 2, axis=-1)
+        wide = ops.concatenate([first, second * more["scale"]], axis=-1)
+        return {"out": (wide, ops.sum(wide)), "same": x}
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_what_is_repeated_follows_inputs_shapes_and_weights(policy):
+    layer = Norm(dtype=policy)
+    layer.build((None, 4))
+
+    def fn(x, more):
+        return layer(x, more)
+
+    static = backend.bind(layer, fn, static=True)
+    plain = backend.bind(layer, fn)
+    rng = np.random.default_rng(0)
+
+    def check(shape):
+        x = ops.convert_to_tensor(rng.standard_normal(shape, "float32"))
+        more = {"scale": ops.convert_to_tensor(rng.random(), "float32")}
+        pairs = (keras.tree.flatten(f(x, more)) for f in (static, plain))
+        for ours, expected in zip(*pairs, strict=True):
+            assert ours.dtype == expected.dtype
+            np.testing.assert_array_equal(
+                *(ops.convert_to_numpy(ops.cast(y, "float32"))
+                  for y in (ours, expected))
+            )  # fmt: skip
+
+    for shape in ((2, 4), (2, 4), (3, 4), (2, 4), (1, 3, 4)):
+        check(shape)
+    layer.norm.gamma.assign([1.0, 2.0, 3.0, 4.0])
+    check((2, 4))
+    check((2, 4))
+
+
+@pytest.mark.skipif(backend.name() != "torch", reason="others compile")
+def test_what_depends_on_values_or_changes_weights_is_not_repeated():
+    layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    layer.build((1, 2))
+    x = ops.ones((1, 2))
+
+    def branches(x):
+        return layer(x) if ops.sum(x) > 1 else x
+
+    def changes(x):
+        layer.kernel.assign(ops.transpose(x))
+        return x
+
+    for fn, message in ((branches, "value"), (changes, "change")):
+        with pytest.raises(RuntimeError, match=message):
+            backend.bind(layer, fn, static=True)(x)
+
+
 def test_modes_of_the_harness_are_those_of_the_backend():
     from benchmarks.plan import MODES
 

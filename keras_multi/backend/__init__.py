@@ -45,6 +45,7 @@ __all__ = [
     "accelerator_details",
     "available",
     "bind",
+    "bind_loop",
     "configured",
     "cores",
     "cpu_name",
@@ -197,7 +198,10 @@ def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def bind(
-    model: Any, fn: Callable[..., Any], mode: str | None = None
+    model: Any,
+    fn: Callable[..., Any],
+    mode: str | None = None,
+    static: bool = False,
 ) -> Callable[..., Any]:
     """Compiles a function that calls a model, once for each shape.
 
@@ -210,6 +214,10 @@ def bind(
             the model or its parts, and may loop with `keras.ops`.
         mode: one of `modes()`; by default XLA on JAX and TensorFlow, and
             eager on PyTorch.
+        static: whether the operations of `fn` depend on the shapes of its
+            arguments alone, and draw no random numbers. Eager PyTorch then
+            repeats those of the first call with such shapes, without the time
+            that Keras takes to call a layer.
 
     Returns:
         A function with the same signature, which needs no gradient.
@@ -227,7 +235,42 @@ def bind(
         [[3.0, 3.0]]
     """
     module = framework()
-    bound: Callable[..., Any] = module.bind(model, fn, _known(mode, module))
+    bound: Callable[..., Any] = module.bind(
+        model, fn, _known(mode, module), static
+    )
+    return bound
+
+
+def bind_loop(model: Any, step: Callable[..., Any]) -> Callable[..., Any]:
+    """Binds a loop whose steps call a model, as `bind` does.
+
+    It is one program on JAX and TensorFlow; PyTorch repeats the operations
+    of the first step.
+
+    Args:
+        model: a Keras model or layer, built, or what else has `variables`.
+        step: from a state, which is a tuple of tensors, and further arguments
+            to the next state, of the same shapes and types. The first tensor
+            of a state is an int32 scalar, the number of steps done. The
+            operations must not depend on values.
+
+    Returns:
+        A function of a state, the number of steps to end with, and the
+        further arguments, which gives the last state.
+
+    Example:
+        >>> import keras
+        >>> from keras_multi import backend
+        >>> layer = keras.layers.Dense(1, kernel_initializer="ones")
+        >>> layer.build((1, 1))
+        >>> double = backend.bind_loop(
+        ...     layer, lambda state: (state[0] + 1, state[1] + layer(state[1]))
+        ... )
+        >>> start = keras.ops.array(0, "int32"), keras.ops.ones((1, 1))
+        >>> float(double(start, 3)[1][0, 0])
+        8.0
+    """
+    bound: Callable[..., Any] = framework().bind_loop(model, step)
     return bound
 
 

@@ -15,6 +15,7 @@ from jax.extend import core
 from keras_multi.backend.image import blend as blend
 from keras_multi.backend.image import histogram as histogram
 from keras_multi.backend.image import paste as paste
+from keras_multi.backend.steps import repeated
 
 MODES = ("xla",)
 COMPILED = "xla"
@@ -69,7 +70,9 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-def bind(model: Any, fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
+def bind(
+    model: Any, fn: Callable[..., Any], mode: str, static: bool
+) -> Callable[..., Any]:
     """Compiles with XLA, the weights as arguments of the program."""
 
     def stateless(values: Sequence[Any], *args: Any) -> Any:
@@ -83,6 +86,11 @@ def bind(model: Any, fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
         return compiled([v.value for v in model.variables], *args)
 
     return bound
+
+
+def bind_loop(model: Any, step: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles the loop as one program."""
+    return bind(model, repeated(step), "xla", static=True)
 
 
 def constant(x: Any) -> Any:

@@ -13,6 +13,7 @@ from tensorflow.compiler.tf2xla.ops.gen_xla_ops import (
 
 from keras_multi.backend import image
 from keras_multi.backend.image import histogram as histogram
+from keras_multi.backend.steps import repeated
 from keras_multi.backend.tensorflow_graph import UnknownError, count
 from keras_multi.backend.threefry import threefry
 
@@ -73,9 +74,16 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-def bind(model: Any, fn: Callable[..., Any], mode: str) -> Callable[..., Any]:
+def bind(
+    model: Any, fn: Callable[..., Any], mode: str, static: bool
+) -> Callable[..., Any]:
     """Traces to a graph that reads the variables at each call."""
     return loop(fn) if mode == "xla" else inference(fn)
+
+
+def bind_loop(model: Any, step: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles the loop as one program."""
+    return loop(repeated(step))
 
 
 def constant(x: Any) -> Any:

@@ -19,6 +19,7 @@ from keras_multi.layers.augmentation import (  # noqa: E402
     TrivialAugment,
 )
 from keras_multi.layers.conv2d import Conv2D  # noqa: E402
+from keras_multi.layers.dense import Dense  # noqa: E402
 from keras_multi.layers.dot_interaction import DotInteraction  # noqa: E402
 from keras_multi.layers.embedding import Embedding  # noqa: E402
 from keras_multi.layers.embedding_bag import EmbeddingBag  # noqa: E402
@@ -56,6 +57,7 @@ __all__ = [
     "CrossNetwork",
     "CutMix",
     "CutMixOrMixUp",
+    "Dense",
     "DotInteraction",
     "Embedding",
     "EmbeddingBag",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from diffusion import blocks
+from diffusion import attention
 from keras_multi import backend
 
 RNG = np.random.default_rng(3)
@@ -29,8 +29,8 @@ def by_numpy(weights, heads):
 @pytest.mark.parametrize("limit", [10**6, 30, 1])
 def test_all_or_some_queries_at_a_time(monkeypatch, limit):
     """There are 2 * 2 * 6 * 3 scores."""
-    monkeypatch.setattr(blocks, "MAX_SCORES", limit)
-    layer = blocks.Attention(2)
+    monkeypatch.setattr(attention, "MAX_SCORES", limit)
+    layer = attention.Attention(2)
     layer.build(X.shape, CONTEXT.shape)
     slices = {10**6: 1, 30: 3, 1: 6}[limit]
     assert layer._slices(X, CONTEXT) == slices

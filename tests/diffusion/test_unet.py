@@ -5,7 +5,7 @@ import torch
 from keras import ops
 
 from diffusion import folder
-from diffusion.blocks import Attention
+from diffusion.attention import Attention
 from diffusion.names import slots_of
 from diffusion.unet import UNet
 from keras_multi import backend

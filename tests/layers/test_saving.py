@@ -16,6 +16,7 @@ IMAGES = RNG.integers(0, 256, (2, 6, 6, 3)).astype("uint8")
 LAYERS = {
     "Conv2D": (lambda: layers.Conv2D(4, 3), WORDS[..., None]),
     "CrossNetwork": (lambda: layers.CrossNetwork(2, projection_dim=3), X),
+    "Dense": (lambda: layers.Dense(4), X),
     "DotInteraction": (lambda: layers.DotInteraction(), X[:, :, None]),
     "Embedding": (lambda: layers.Embedding(4, 3), IDS),
     "EmbeddingBag": (lambda: layers.EmbeddingBag(4, 3), IDS),

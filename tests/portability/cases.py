@@ -38,6 +38,7 @@ LAYERS: dict[str, tuple[Callable[[], keras.layers.Layer], list[Any]]] = {
     "cross_mixture": (lambda: layers.FeatureCross(4, 3), [X, X2]),
     "cross_vector": (lambda: layers.FeatureCross(vector=True), [X, X2]),
     "cross_network": (lambda: layers.CrossNetwork(3), [X]),
+    "dense": (lambda: layers.Dense(4), [FEATURES]),
     "dot_interaction": (lambda: layers.DotInteraction(), [FEATURES]),
     "mlp": (lambda: layers.MLP([8, 4], normalization="layer"), [X]),
     "embedding": (lambda: layers.Embedding(7, 4), [IDS]),
