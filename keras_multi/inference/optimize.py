@@ -187,6 +187,7 @@ class _Programs:
         run = self.runs.get(key)
         program, mode = ("keras", "") if run is None else key
         rewritten = program == "rewritten"
+        pads = mode not in ("", "eager") and self._rows_are_alone(run)
         report = Report(
             backend=backend.name(),
             device=backend.device().name,
@@ -200,7 +201,6 @@ class _Programs:
             difference=self.differences.get(key, 0.0),
             refused=tuple(self.refused),
         )
-        pads = mode not in ("", "eager") and self._rows_are_alone(run)
         return OptimizedModel(self.model, report, run, self.inputs, pads)
 
     def _rows_are_alone(self, run: Run | None) -> bool:
@@ -217,7 +217,8 @@ class _Programs:
                 lambda y: ops.convert_to_numpy(y)[: rows - 1], run(changed)
             )
             first = tree.map_structure(lambda y: y[: rows - 1], self.expected)
-        except Exception:
+        except Exception as error:
+            self.refused.append(f"other batch sizes: {_told(error)}")
             return False
         return difference(outputs, first) <= TOLERANCE
 

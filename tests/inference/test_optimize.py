@@ -132,6 +132,14 @@ def test_batches_are_filled_up_where_rows_are_alone(monkeypatch):
     assert sizes == [5]
 
 
+def test_tells_of_outputs_without_rows(monkeypatch):
+    prefer(monkeypatch, "rewritten")
+    inputs = keras.Input((3,))
+    total = keras.Model(inputs, ops.sum(layers.Dense(2)(inputs)))
+    refused = optimize(total, np.ones((6, 3), "float32")).report.refused
+    assert (MODE != "eager") == any("other batch sizes" in r for r in refused)
+
+
 def test_a_program_with_other_outputs_is_refused(monkeypatch):
     build = program.build
 
