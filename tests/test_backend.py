@@ -106,6 +106,24 @@ def test_a_bound_program_takes_the_weights_of_the_moment():
         backend.bind(layer, layer, "turbo")
 
 
+@pytest.mark.skipif(backend.name() != "tensorflow", reason="has two modes")
+def test_models_in_bfloat16_are_no_business_of_xla():
+    import tensorflow as tf
+
+    def length(x):
+        return tf.strings.length(tf.strings.as_string(x))  # not with XLA
+
+    for dtype, fails in ("mixed_bfloat16", False), ("float32", True):
+        layer = keras.layers.Dense(1, dtype=dtype)
+        layer.build((1, 1))
+        program = backend.bind(layer, length)
+        if fails:
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                program(tf.constant(1))
+        else:
+            assert int(program(tf.constant(1))) == 1
+
+
 class Norm(keras.layers.Layer):
     """Copies of weights, a view that changes, and outputs of many kinds."""
 

@@ -26,7 +26,7 @@ GRADIENTS_REPLACE = True  # see `rows_that_train`
 # places (1280 to 1280 channels), 86 and 224 at 32 (the same), 18 and 26 at 64
 # (640 to 640), 15 and 18 at 256 (320 to 320), but 49 and 47 at 512 (the same),
 # and 314 and 185 at 1024 (640 to 320).
-MAX_PATCHES = 256
+MAX_PATCHES = {"float32": 256}
 to_attend = None  # the type of attention is as good as any
 group_normalize = None  # XLA makes one program of what Keras does
 
@@ -71,7 +71,7 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def bind(
-    model: Any, fn: Callable[..., Any], mode: str, static: bool
+    model: Any, fn: Callable[..., Any], mode: str | None, static: bool
 ) -> Callable[..., Any]:
     """Compiles with XLA, the weights as arguments of the program."""
 
