@@ -2,10 +2,12 @@
 
 import operator
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
 from keras.src.backend.common.stateless_scope import in_stateless_scope
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import TensorWeakRef
@@ -18,6 +20,12 @@ TELL_VALUES = (
     aten.is_nonzero.default,
     aten.item.default,
 )
+TAKE_VALUES = (  # which are no operations
+    torch.Tensor.numpy,
+    torch.Tensor.tolist,
+    torch.Tensor.__array__,
+)
+VALUE_DECIDES = "what is done must not depend on a value"
 PROGRAMS = 8  # the last ones used of a function are kept
 
 
@@ -142,6 +150,17 @@ class Recorder(TorchDispatchMode):
             self._know(x, self.graph.placeholder(f"input{place}"))
         self._last_input: Any = next(reversed(self.graph.nodes), None)
 
+    def __enter__(self) -> "Recorder":
+        with ExitStack() as stack:
+            stack.enter_context(_Watch(self))
+            super().__enter__()
+            self._watch = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._watch.close()
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
@@ -155,7 +174,7 @@ class Recorder(TorchDispatchMode):
         if given and not any(self._find(x) for x in given):
             return outputs  # It comes from constants alone: it is one.
         if func in TELL_VALUES:
-            self.refused = "what is done must not depend on a value"
+            self.refused = VALUE_DECIDES
             return outputs
         if isinstance(outputs, int):
             return outputs  # a size
@@ -204,3 +223,22 @@ class Recorder(TorchDispatchMode):
     def _find(self, x: Any) -> Any:
         reference, node = self._known.get(id(x), (lambda: None, None))
         return node if reference() is x else None
+
+    def depends(self, x: Any) -> bool:
+        """Whether it was made from the inputs."""
+        return self._find(x) is not None
+
+
+class _Watch(TorchFunctionMode):
+    """Refuses that values leave for NumPy or Python, to decide there."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in TAKE_VALUES and self._recorder.depends(args[0]):
+            self._recorder.refused = VALUE_DECIDES
+        return func(*args, **(kwargs or {}))

@@ -124,7 +124,8 @@ class _Programs:
 
     def __init__(self, model: keras.Model, inputs: Any, expected: Any) -> None:
         self.model, self.inputs, self.expected = model, inputs, expected
-        turned = tree.map_structure(lambda x: np.flip(x).copy(), inputs)
+        # Rows are turned, not columns: each may have a vocabulary of its own.
+        turned = tree.map_structure(lambda x: np.flip(x, axis=0).copy(), inputs)
         others = model.predict_on_batch(turned)
         self.samples = [(inputs, expected), (turned, others)]
         self.runs: dict[tuple[str, str], Run] = {}
