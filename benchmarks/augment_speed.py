@@ -1,14 +1,17 @@
 """RandAugment, CutMix and MixUp against other libraries, in one run.
 
 64 images of 128x128 pixels, two operations each. Run it once per backend:
-`KERAS_BACKEND=jax python -m benchmarks.augment_speed`. Contenders take turns;
-each row is the median of the rounds, and the medians of the ratios, round by
-round, of its time to ours. torchvision takes part where it is installed, on
-TensorFlow where it was loaded first: `python -c "import torchvision, runpy;
-runpy.run_module('benchmarks.augment_speed', run_name='__main__')"`.
+`KERAS_BACKEND=jax python -m benchmarks.augment_speed`. Contenders take turns,
+in an order drawn for each round, since the threads of one may go on waiting
+for work while the next one runs. Each row is the median of the rounds, and the
+medians of the ratios, round by round, of its time to ours. torchvision takes
+part where it is installed, on TensorFlow where it was loaded first: `python -c
+"import torchvision, runpy; runpy.run_module('benchmarks.augment_speed',
+run_name='__main__')"`.
 """
 
 import importlib
+import random
 import statistics
 import sys
 import time
@@ -24,7 +27,8 @@ from benchmarks.augment import Batch, KerasCVContender, LayerContender
 from benchmarks.torchvision_peer import TorchvisionContender, Transform
 from keras_multi import backend, layers
 
-BATCH, SIDE, ROUNDS = 64, 128, 7
+BATCH, SIDE = 64, 128
+ROUNDS, MIXING_ROUNDS = 15, 101  # a step of mixing takes a millisecond
 OURS = "keras-multi"
 
 
@@ -66,16 +70,17 @@ def torchvision(transform: Transform, data: list[Batch]) -> Callable[[], Any]:
     return lambda: made.run(1)
 
 
-def race(title: str, steps: dict[str, Callable[[], Any]]) -> None:
+def race(title: str, steps: dict[str, Callable[[], Any]], rounds: int) -> None:
     """Times steps in turns and prints a table."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for name, step in steps.items():
         print(f"warming up {title}, {name}", file=sys.stderr)
         step(), step()
-    for _ in range(ROUNDS):
-        for name, step in steps.items():
+    names, order = list(steps), random.Random(0)
+    for _ in range(rounds):
+        for name in order.sample(names, len(names)):
             start = time.perf_counter()
-            step()
+            steps[name]()
             times[name].append(time.perf_counter() - start)
     own = [name for name in steps if name.startswith(OURS)]
     for name, theirs in times.items():
@@ -109,7 +114,7 @@ def main() -> None:
             steps["torchvision"] = torchvision(
                 torchvision_peer.rand_augment(interpolation), images
             )
-        race(f"RandAugment {interpolation}", steps)
+        race(f"RandAugment {interpolation}", steps, ROUNDS)
     for name in ("CutMix", "MixUp"):
         for dtype in ("uint8", "float32"):
             typed = [{**b, "images": b["images"].astype(dtype)} for b in data]
@@ -127,7 +132,7 @@ def main() -> None:
                 steps["torchvision"] = torchvision(
                     torchvision_peer.mixing(name), typed
                 )
-            race(f"{name} {dtype}", steps)
+            race(f"{name} {dtype}", steps, MIXING_ROUNDS)
 
 
 if __name__ == "__main__":

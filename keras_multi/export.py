@@ -18,9 +18,16 @@ FORMATS: dict[str, dict[str, str]] = {
     "onnx": {"torch": "onnx", "tensorflow": "tf2onnx"},
     "saved_model": {"tensorflow": "tensorflow"},
     "litert": {"tensorflow": "tensorflow"},
+    "openvino": {"torch": "openvino", "tensorflow": "openvino"},
 }
+EXTRAS = {"openvino": "openvino"}  # others are in `export`
 # How the name of a file has to end; a SavedModel is a folder.
-SUFFIXES = {"onnx": ".onnx", "saved_model": "", "litert": ".tflite"}
+SUFFIXES = {
+    "onnx": ".onnx",
+    "saved_model": "",
+    "litert": ".tflite",
+    "openvino": ".xml",
+}
 TOLERANCE = 1e-5
 
 
@@ -47,7 +54,8 @@ def export_layer(
         `path`, `inputs` and `largest_difference`.
 
     Raises:
-        UsageError: as `check_format`, or if the path has a wrong suffix.
+        UsageError: as `check_format`, if the path has a wrong suffix, or if
+            this backend cannot write inputs in groups in this format.
         KerasMultiError: if a file cannot be written, or gives other numbers
             than Keras.
     """
@@ -58,6 +66,12 @@ def export_layer(
             f"Received: {path}"
         )
     inputs = _used(inputs)
+    nested = any(isinstance(value, dict) for value in inputs.values())
+    if format == "openvino" and backend.name() == "torch" and nested:
+        raise UsageError(
+            "PyTorch cannot trace groups of inputs, as OpenVINO needs it; set "
+            "KERAS_BACKEND to tensorflow, which reads the same files"
+        )
     symbols = _symbols(inputs)
     model = keras.Model(symbols, layer(symbols, training=False))
     expected = ops.convert_to_numpy(
@@ -136,7 +150,7 @@ def check_format(format: str) -> None:
     if missing:
         raise UsageError(
             f"this export needs {', '.join(missing)}; run: pip install "
-            "'keras-multi[export]'"
+            f"'keras-multi[{EXTRAS.get(format, 'export')}]'"
         )
 
 
@@ -158,8 +172,18 @@ def _run_litert(path: Path, inputs: dict[str, Any]) -> np.ndarray:
     return np.asarray(backend.framework().run_litert(path, _flat(inputs)))
 
 
+def _run_openvino(path: Path, inputs: dict[str, Any]) -> np.ndarray:
+    import openvino
+
+    # Left to itself, it takes bfloat16 where the processor can.
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(str(path), "CPU", exact)
+    return np.asarray(model(_flat(inputs))[0])
+
+
 READERS: dict[str, Callable[[Path, dict[str, Any]], np.ndarray]] = {
     "onnx": _run_onnx,
     "saved_model": _run_saved_model,
     "litert": _run_litert,
+    "openvino": _run_openvino,
 }

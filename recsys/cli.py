@@ -215,7 +215,7 @@ def export(
     output: Annotated[Path, typer.Argument(help="Folder to write to.")],
     artifact: Artifact = Path("runs/recommender"),
     format: Annotated[
-        str, typer.Option(help="onnx, saved_model or litert.")
+        str, typer.Option(help="onnx, saved_model, litert or openvino.")
     ] = "onnx",
     backend: Backend = None,
     as_json: Json = False,

@@ -25,9 +25,9 @@ def export(
     Args:
         artifact: folder of a `TwoStageRecommender`, made on any backend.
         output: folder to write `user_tower`, `item_tower` and `ranker` to;
-            files with the suffix `.onnx` or `.tflite`, or folders of a
-            SavedModel.
-        format: `"onnx"`, `"saved_model"` or `"litert"`.
+            files with the suffix `.onnx`, `.tflite` or `.xml` (OpenVINO), or
+            folders of a SavedModel.
+        format: `"onnx"`, `"saved_model"`, `"litert"` or `"openvino"`.
 
     Returns:
         `backend`, `format` and `models`: by name its `path`, the names of

@@ -108,7 +108,7 @@ def export(
     ],
     preset: Preset = PRESET,
     format: Annotated[
-        str, typer.Option(help="onnx, saved_model or litert.")
+        str, typer.Option(help="onnx, saved_model, litert or openvino.")
     ] = "onnx",
     backend: Backend = None,
     as_json: Json = False,

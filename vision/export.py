@@ -27,10 +27,10 @@ def export(
     the file and its logits are compared with those of Keras.
 
     Args:
-        output: file (ONNX `.onnx`, LiteRT `.tflite`) or folder (SavedModel)
-            to write.
+        output: file (ONNX `.onnx`, LiteRT `.tflite`, OpenVINO `.xml`, with its
+            weights beside it as `.bin`) or folder (SavedModel) to write.
         preset: as in `Classifier.from_preset`.
-        format: `"onnx"`, `"saved_model"` or `"litert"`.
+        format: `"onnx"`, `"saved_model"`, `"litert"` or `"openvino"`.
 
     Returns:
         `backend`, `format`, `preset`, `path`, `inputs` and

@@ -218,7 +218,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "image_size": 28,
         "widths": (16, 32, 64),
         "augment": ("rand-m9-n2",),
-        "epochs": 30,
+        "epochs": 60,
         "batch_size": 50,
         "optimizer": "adamw",
         "learning_rate": 0.004,

@@ -102,6 +102,9 @@ def framework() -> ModuleType:
     Layers take functions from it when they are built, since a compiler that
     traces them cannot follow the choice of the backend.
     """
+    known = name() if "keras" in sys.modules else None  # It cannot change.
+    if module := sys.modules.get(f"{__name__}.{known}"):
+        return module
     return importlib.import_module(f"{__name__}.{require()}")
 
 

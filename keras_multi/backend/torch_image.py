@@ -21,12 +21,17 @@ def blend(images: Any, partner: Any, weight: Any) -> Any:
     """As `image.blend`."""
     if images.requires_grad:
         return image.blend(images, partner, weight)
-    half = 0.0 if images.is_floating_point() else 0.5
     mixed = torch.empty_like(images)
     weight = weight.expand(len(images), *weight.shape[1:])
     for part, own, chosen, share in _parts(mixed, images, partner, weight):
-        others = torch.index_select(images, 0, chosen).float()
-        part.copy_(others.lerp_(own.float(), share).add_(half))
+        others = torch.index_select(images, 0, chosen)
+        if images.dtype == torch.float32:
+            torch.lerp(others, own, share, out=part)
+            continue
+        blended = others.float().lerp_(own.float(), share)
+        # A byte drops the fraction of what is copied to it.
+        rounds = images.dtype == torch.uint8
+        part.copy_(blended.add_(0.5) if rounds else blended)
     return mixed
 
 

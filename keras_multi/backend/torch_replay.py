@@ -2,10 +2,12 @@
 
 import operator
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
 from keras.src.backend.common.stateless_scope import in_stateless_scope
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import TensorWeakRef
@@ -18,6 +20,12 @@ TELL_VALUES = (
     aten.is_nonzero.default,
     aten.item.default,
 )
+TAKE_VALUES = (  # which are no operations
+    torch.Tensor.numpy,
+    torch.Tensor.tolist,
+    torch.Tensor.__array__,
+)
+VALUE_DECIDES = "what is done must not depend on a value"
 PROGRAMS = 8  # the last ones used of a function are kept
 
 
@@ -86,7 +94,7 @@ class Replay:
             return self._fn(*args)
         leaves, structure = pytree.tree_flatten(args)
         tensors = [x for x in leaves if isinstance(x, torch.Tensor)]
-        key = (structure, *map(_kind, leaves))
+        key = (structure, *map(kind, leaves))
         program = self._programs.pop(key, None)
         if program is None:
             program, outputs = _record(self._fn, args, tensors)
@@ -100,7 +108,7 @@ class Replay:
         return outputs
 
 
-def _kind(x: Any) -> Any:
+def kind(x: Any) -> Any:
     """All of an argument that the operations may depend on."""
     if isinstance(x, torch.Tensor):
         return x.shape, x.stride(), x.dtype, x.device
@@ -111,18 +119,15 @@ def _record(
     fn: Callable[..., Any], args: Any, tensors: list[Any]
 ) -> tuple[Program, Any]:
     """Calls a function, and keeps what it did."""
-    recorder = _Recorder(tensors)
+    recorder = Recorder(tensors)
     with recorder:
         outputs = fn(*args)
-    leaves, structure = pytree.tree_flatten(outputs)
-    graph = recorder.graph
-    graph.output([recorder.node_of(x) for x in leaves])
-    graph.eliminate_dead_code()
-    run = torch.fx.GraphModule({}, graph).forward
-    return Program(run, recorder.constants, structure), outputs
+    if recorder.refused:
+        raise RuntimeError(recorder.refused)
+    return recorder.program(outputs), outputs
 
 
-class _Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
     """Notes what is done with some tensors as a graph.
 
     Tensors are known by their identity, through weak references: nothing
@@ -130,18 +135,31 @@ class _Recorder(TorchDispatchMode):
 
     Attributes:
         graph: of all that depends on the inputs, which come first in it, and
-            on the `constants`, which come next.
+            on the constants, which come next.
+        refused: why what was done cannot be repeated, or nothing.
     """
 
     def __init__(self, inputs: list[Any]) -> None:
         super().__init__()
         self.graph = torch.fx.Graph()
-        self.constants: list[Any] = []
+        self.refused = ""
+        self._constants: list[Any] = []
         self._constant_nodes: dict[int, Any] = {}
         self._known: dict[int, tuple[TensorWeakRef, Any]] = {}
         for place, x in enumerate(inputs):
             self._know(x, self.graph.placeholder(f"input{place}"))
         self._last_input: Any = next(reversed(self.graph.nodes), None)
+
+    def __enter__(self) -> "Recorder":
+        with ExitStack() as stack:
+            stack.enter_context(_Watch(self))
+            super().__enter__()
+            self._watch = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._watch.close()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -156,11 +174,13 @@ class _Recorder(TorchDispatchMode):
         if given and not any(self._find(x) for x in given):
             return outputs  # It comes from constants alone: it is one.
         if func in TELL_VALUES:
-            raise RuntimeError("what is done must not depend on a value")
+            self.refused = VALUE_DECIDES
+            return outputs
         if isinstance(outputs, int):
             return outputs  # a size
         if func._schema.is_mutable and not self._find(given[0]):
-            raise RuntimeError("what is not an argument must not change")
+            self.refused = "what is not an argument must not change"
+            return outputs
         node = self.graph.call_function(
             func,
             *pytree.tree_map_only(torch.Tensor, self.node_of, (args, kwargs)),
@@ -168,10 +188,21 @@ class _Recorder(TorchDispatchMode):
         if isinstance(outputs, torch.Tensor):
             self._know(outputs, node)
         else:
-            for place, x in enumerate(outputs):
-                part = self.graph.call_function(operator.getitem, (node, place))
-                self._know(x, part)
+            for place, x in enumerate(outputs or ()):
+                if isinstance(x, torch.Tensor):
+                    part = (node, place)
+                    self._know(
+                        x, self.graph.call_function(operator.getitem, part)
+                    )
         return outputs
+
+    def program(self, outputs: Any) -> Program:
+        """All that was noted, down to these outputs."""
+        leaves, structure = pytree.tree_flatten(outputs)
+        self.graph.output([self.node_of(x) for x in leaves])
+        self.graph.eliminate_dead_code()
+        run = torch.fx.GraphModule({}, self.graph).forward
+        return Program(run, self._constants, structure)
 
     def node_of(self, x: Any) -> Any:
         """Tells where a tensor comes from: a constant if nothing made it."""
@@ -179,10 +210,10 @@ class _Recorder(TorchDispatchMode):
             return x
         node = self._find(x) or self._constant_nodes.get(id(x))
         if node is None:
-            name = f"constant{len(self.constants)}"
+            name = f"constant{len(self._constants)}"
             with self.graph.inserting_after(self._last_input):
                 node = self._last_input = self.graph.placeholder(name)
-            self.constants.append(x)
+            self._constants.append(x)
             self._constant_nodes[id(x)] = node
         return node
 
@@ -192,3 +223,22 @@ class _Recorder(TorchDispatchMode):
     def _find(self, x: Any) -> Any:
         reference, node = self._known.get(id(x), (lambda: None, None))
         return node if reference() is x else None
+
+    def depends(self, x: Any) -> bool:
+        """Whether it was made from the inputs."""
+        return self._find(x) is not None
+
+
+class _Watch(TorchFunctionMode):
+    """Refuses that values leave for NumPy or Python, to decide there."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in TAKE_VALUES and self._recorder.depends(args[0]):
+            self._recorder.refused = VALUE_DECIDES
+        return func(*args, **(kwargs or {}))

@@ -154,8 +154,16 @@ def build(
     graph: Graph,
     chosen: dict[int, tuple[str, Kernel]],
     mode: str,
+    static: bool,
 ) -> Callable[[Any], Any]:
     """Compiles a graph with the ways that were chosen.
+
+    Args:
+        model: what the graph was made from.
+        graph: the model taken apart.
+        chosen: see `choose`.
+        mode: how to compile it.
+        static: see `keras_multi.backend.bind`.
 
     Returns:
         A function of the inputs, in the structure of the model's.
@@ -169,7 +177,7 @@ def build(
             read += step.operation.variables
     own = list({id(variable): variable for variable in read}.values())
     steps = runner(graph, calls)
-    bound = backend.bind(Variables(own), steps, mode)
+    bound = backend.bind(Variables(own), steps, mode, static)
     dtypes = [slot.dtype for slot in graph.inputs]
 
     def run(inputs: Any) -> Any:
@@ -182,8 +190,10 @@ def build(
     return run
 
 
-def plain(model: keras.Model, mode: str) -> Callable[[Any], Any]:
-    """Compiles a model as it is."""
+def plain(model: keras.Model, mode: str, static: bool) -> Callable[[Any], Any]:
+    """Compiles a model as it is; see `build`."""
     known = Variables(model.variables)
-    bound = backend.bind(known, lambda x: model(x, training=False), mode)
+    bound = backend.bind(
+        known, lambda x: model(x, training=False), mode, static
+    )
     return lambda x: bound(tree.map_structure(ops.convert_to_tensor, x))

@@ -3,6 +3,14 @@
 from keras_multi.training.batches import Batches
 from keras_multi.training.checkpoint import remove_checkpoint
 from keras_multi.training.fit import History, fit
+from keras_multi.training.record import record_steps
 from keras_multi.training.repeat import repeat
 
-__all__ = ["Batches", "History", "fit", "remove_checkpoint", "repeat"]
+__all__ = [
+    "Batches",
+    "History",
+    "fit",
+    "record_steps",
+    "remove_checkpoint",
+    "repeat",
+]

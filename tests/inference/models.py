@@ -109,3 +109,15 @@ class Chance(layers.Layer):
 
     def call(self, x):
         return x + keras.random.normal((3,), seed=self.seed)
+
+
+class FirstDecides(layers.Layer):
+    """A layer that does one of two things, by a value."""
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def call(self, x):
+        if isinstance(x, keras.KerasTensor):
+            return x
+        return x if ops.convert_to_numpy(x)[0, 0] > 0 else 2 * x

@@ -28,6 +28,8 @@ def test_another_runtime_gives_the_same(run_folder, tmp_path, format_):
         with pytest.raises(UsageError, match=f"KERAS_BACKEND to {able}"):
             export(path, run_folder, format_)
         return
+    if format_ == "openvino":
+        pytest.importorskip("openvino")
     options = ["--preset", run_folder, "--format", format_, "--json"]
     result = CliRunner().invoke(app, ["export", str(path), *options])
     assert result.exit_code == 0, result.exception
