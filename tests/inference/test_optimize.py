@@ -190,6 +190,7 @@ def test_what_depends_on_values_is_not_repeated(monkeypatch):
 
 
 def test_decisions_are_remembered(monkeypatch, tmp_path):
+    prefer(monkeypatch, "rewritten")
     ways = optimize(pictures(), X).report.kernels
     path = tmp_path / "inference.json"
     (machine, content), *_ = json.loads(path.read_text()).items()
