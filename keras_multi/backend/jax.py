@@ -281,6 +281,30 @@ def stage(
     return jax.lax.cond(gate, fn, lambda: jnp.zeros(shape, dtype))
 
 
+def alone(layer: Any, x: Any, *args: Any) -> Any:
+    """Calls a layer with half-precision weights as a program of its own.
+
+    XLA on a CPU computes products of half precision in float32, and writes
+    all weights of a program down in float32 before the first: 3.4 GB for the
+    UNet of Stable Diffusion 1.4. Those of what depends on a condition are
+    written down when it is computed, into memory that is used again.
+
+    Args:
+        layer: what gives one tensor.
+        x: a tensor.
+        *args: further arguments.
+    """
+    fn = functools.partial(layer, x, *args)
+    narrow = layer.variable_dtype in ("bfloat16", "float16")
+    if not narrow or not isinstance(x, jax.core.Tracer) or device()[0] != "cpu":
+        return fn()
+    first = x[(0,) * x.ndim].astype(jnp.bfloat16)
+    bits = jax.lax.bitcast_convert_type(first, jnp.uint16)
+    gate = (bits | 1) != 0  # true, but XLA does not know
+    kind = jax.eval_shape(fn)
+    return jax.lax.cond(gate, fn, lambda: jnp.zeros(kind.shape, kind.dtype))
+
+
 def uniform(shape: Sequence[Any], seed: Any) -> Any:
     """Draws float32 from [0, 1)."""
     return keras.random.uniform(shape, dtype="float32", seed=seed)

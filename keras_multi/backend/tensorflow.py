@@ -21,6 +21,7 @@ MODES = ("xla", "graph")
 COMPILED = "xla"
 FLASH_ATTENTION = None  # Keras decides
 GRADIENTS_REPLACE = False  # see `rows_that_train`
+alone = None  # a layer is computed when it is called
 # Most places for which `layers.Conv2D` multiplies patches, see there: in
 # float32 as XLA is fastest, in bfloat16 as a graph. In milliseconds on one
 # core, patches against Keras's convolution with XLA in float32: 2.9 and 70 at

@@ -25,6 +25,7 @@ MODES = ("eager", "compile")
 COMPILED = "compile"
 FLASH_ATTENTION = False  # not by Keras, whose test cannot be traced
 GRADIENTS_REPLACE = False  # see `rows_that_train`
+alone = None  # a layer is computed when it is called
 # Most places for which `layers.Conv2D` multiplies patches, see there. In
 # milliseconds on one core, patches against Keras's convolution, forwards and
 # backwards: 225 and 586 at 4 places (1280 to 1280 channels), 84 and 182 at 64
