@@ -2,8 +2,9 @@
 
 DDIM with guidance, both halves in one call, one picture: that of the workload
 `sd_text_to_image` ("small"), or Stable Diffusion 1.4 at 128x128 pixels
-("full"). The whole loop and single calls, in turns, in one process. Run it
-once per backend: `KERAS_BACKEND=jax python -m benchmarks.sampling_share`.
+("full") or 256x256 ("large"). The whole loop and single calls, in turns, in
+one process. Run it once per backend: `KERAS_BACKEND=jax python -m
+benchmarks.sampling_share`.
 """
 
 import statistics
@@ -22,7 +23,7 @@ from diffusion.schedulers import NoiseSchedule
 from keras_multi import backend
 
 ROUNDS = 9
-STEPS = {"small": 20, "full": 4}
+STEPS = {"small": 20, "full": 4, "large": 2}
 
 
 def seconds(fn: Callable[[], Any]) -> float:
@@ -47,7 +48,8 @@ def share(kind: str) -> dict[str, float]:
         shape, tokens = sd_text_to_image.LATENTS, sd_text_to_image.TOKENS
     else:
         unet = filled(sd_unet_step.WORKLOAD, "float32")
-        shape, tokens = (16, 16, 4), sd_unet_step.TOKENS
+        side = 16 if kind == "full" else 32
+        shape, tokens = (side, side, 4), sd_unet_step.TOKENS
     steps = STEPS[kind]
     plan = Options(steps, scheduler="ddim").plan(NoiseSchedule(prediction="v"))
     noise = Noise(0, 1, shape).draw()

@@ -5,9 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_multi import backend
 from keras_multi.layers import Conv2D, Dense, GroupNormalization
 
 Shape = tuple[Any, ...]
+
+DATA_FORMATS = ("channels_last", "channels_first")
 
 
 def convolution(
@@ -22,6 +25,36 @@ def convolution(
 def group_norm(groups: int, epsilon: float, dtype: Any) -> keras.layers.Layer:
     """Gives a group normalization over the channels."""
     return GroupNormalization(groups, epsilon=epsilon, dtype=dtype)
+
+
+def check_data_format(data_format: str) -> str:
+    """Gives a data format back.
+
+    Raises:
+        ValueError: if it is none of `DATA_FORMATS`.
+    """
+    if data_format not in DATA_FORMATS:
+        raise ValueError(
+            f"`data_format` must be one of {', '.join(DATA_FORMATS)}. "
+            f"Received: data_format={data_format}"
+        )
+    return data_format
+
+
+def to_last(x: Any, data_format: str) -> Any:
+    """Puts the channels of a picture last, if they are not."""
+    return x if data_format == DATA_FORMATS[0] else ops.moveaxis(x, 1, -1)
+
+
+def from_last(x: Any, data_format: str) -> Any:
+    """Puts the channels of a picture where they are wanted."""
+    return x if data_format == DATA_FORMATS[0] else ops.moveaxis(x, -1, 1)
+
+
+def alone(layer: keras.layers.Layer, *args: Any) -> Any:
+    """Calls a layer as a program of its own, where that saves memory."""
+    own = backend.framework().alone
+    return layer(*args) if own is None else own(layer, *args)
 
 
 def space_to_depth(x: Any, size: int) -> Any:

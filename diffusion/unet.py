@@ -12,10 +12,14 @@ from diffusion.blocks import (
     Downsample,
     ResnetBlock,
     Upsample,
+    alone,
+    check_data_format,
     convolution,
     depth_to_space,
+    from_last,
     group_norm,
     space_to_depth,
+    to_last,
 )
 from diffusion.unet_blocks import DownBlock, UpBlock, places
 from keras_multi.layers import Dense
@@ -51,6 +55,9 @@ class UNet(keras.Model):
             `channels`.
         patch_size: side of the squares of latents that are taken as one
             place.
+        data_format: `"channels_first"` for latents and output with the
+            channels after the batch. The weights are the same, and inside
+            the channels are last.
         **kwargs: arguments of `keras.Model` (`name`, `dtype`).
 
     Call arguments:
@@ -91,6 +98,7 @@ class UNet(keras.Model):
         linear_projection: bool = False,
         norm_groups: int = 32,
         patch_size: int = 1,
+        data_format: str = "channels_last",
         **kwargs: Any,
     ) -> None:
         # Time steps must not lose digits; `call` casts the rest itself.
@@ -112,6 +120,7 @@ class UNet(keras.Model):
         self.linear_projection = linear_projection
         self.norm_groups = norm_groups
         self.patch_size = patch_size
+        self.data_format = check_data_format(data_format)
 
         policy = self.dtype_policy
         self.time_dim = 4 * self.channels[0]
@@ -210,6 +219,7 @@ class UNet(keras.Model):
         context_mask: Any = None,
     ) -> Any:
         """Tells the noise; see the class."""
+        latents = to_last(latents, self.data_format)
         height, width = latents.shape[1:3]
         if height % self.size_multiple or width % self.size_multiple:
             raise ValueError(
@@ -228,14 +238,15 @@ class UNet(keras.Model):
             x, passed = down(x, time, context, context_mask)
             skips += passed
         first, transformer, second = self.middle
-        x = first(x, time)
-        x = transformer(x, context, context_mask)
-        x = second(x, time)
+        x = alone(first, x, time)
+        x = alone(transformer, x, context, context_mask)
+        x = alone(second, x, time)
         for up in self.up_blocks:
             own = [skips.pop() for _ in up.resnets]
             x = up(x, own, time, context, context_mask)
         x = self.conv_out(ops.silu(self.norm_out(x)))
-        return ops.cast(depth_to_space(x, self.patch_size), "float32")
+        x = ops.cast(depth_to_space(x, self.patch_size), "float32")
+        return from_last(x, self.data_format)
 
     def get_config(self) -> dict[str, Any]:
         """Gives the arguments of the constructor."""
@@ -254,6 +265,7 @@ class UNet(keras.Model):
             "linear_projection": self.linear_projection,
             "norm_groups": self.norm_groups,
             "patch_size": self.patch_size,
+            "data_format": self.data_format,
         }
 
 

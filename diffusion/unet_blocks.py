@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from diffusion.attention import SpatialTransformer
-from diffusion.blocks import Downsample, ResnetBlock, Shape, Upsample
+from diffusion.blocks import Downsample, ResnetBlock, Shape, Upsample, alone
 
 
 class DownBlock(keras.layers.Layer):
@@ -49,9 +49,9 @@ class DownBlock(keras.layers.Layer):
         for resnet, attention in zip(
             self.resnets, self.attentions, strict=True
         ):
-            x = resnet(x, time)
+            x = alone(resnet, x, time)
             if attention is not None:
-                x = attention(x, context, mask)
+                x = alone(attention, x, context, mask)
             passed.append(x)
         if self.resample is not None:
             x = self.resample(x)
@@ -102,9 +102,9 @@ class UpBlock(keras.layers.Layer):
         for resnet, attention, skip in zip(
             self.resnets, self.attentions, skips, strict=True
         ):
-            x = resnet(ops.concatenate([x, skip], axis=-1), time)
+            x = alone(resnet, ops.concatenate([x, skip], axis=-1), time)
             if attention is not None:
-                x = attention(x, context, mask)
+                x = alone(attention, x, context, mask)
         return x if self.resample is None else self.resample(x)
 
 

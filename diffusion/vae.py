@@ -12,10 +12,13 @@ from diffusion.blocks import (
     ResnetBlock,
     Shape,
     Upsample,
+    check_data_format,
     convolution,
     depth_to_space,
+    from_last,
     group_norm,
     space_to_depth,
+    to_last,
 )
 from keras_multi.layers import Dense
 
@@ -47,6 +50,9 @@ class VAE(keras.Model):
         patch_size: side of the squares of pixels that are taken as one place.
         middle_attention: whether there is attention at the coarsest
             resolution.
+        data_format: `"channels_first"` for images and latents with the
+            channels after the batch. The weights are the same, and inside
+            the channels are last.
         **kwargs: arguments of `keras.Model` (`name`, `dtype`).
 
     Call arguments:
@@ -77,6 +83,7 @@ class VAE(keras.Model):
         norm_groups: int = 32,
         patch_size: int = 1,
         middle_attention: bool = True,
+        data_format: str = "channels_last",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -94,6 +101,7 @@ class VAE(keras.Model):
         self.norm_groups = norm_groups
         self.patch_size = patch_size
         self.middle_attention = middle_attention
+        self.data_format = check_data_format(data_format)
         arguments = (
             latent_channels,
             self.channels,
@@ -131,6 +139,7 @@ class VAE(keras.Model):
             ValueError: if the height or the width is not a multiple of
                 `downscale`.
         """
+        images = to_last(images, self.data_format)
         height, width = images.shape[1:3]
         if height % self.downscale or width % self.downscale:
             raise ValueError(
@@ -139,7 +148,10 @@ class VAE(keras.Model):
             )
         self.build()
         moments = self.encoder(images)
-        mean, log_variance = ops.split(moments, 2, axis=-1)
+        mean, log_variance = (
+            from_last(part, self.data_format)
+            for part in ops.split(moments, 2, axis=-1)
+        )
         return mean, ops.clip(log_variance, *LOG_VARIANCE)
 
     def decode(self, latents: Any) -> Any:
@@ -152,7 +164,8 @@ class VAE(keras.Model):
             Float32 `(B, h * downscale, w * downscale, 3)`, about in [-1, 1].
         """
         self.build()
-        return self.decoder(latents)
+        pictures = self.decoder(to_last(latents, self.data_format))
+        return from_last(pictures, self.data_format)
 
     def call(self, images: Any) -> Any:
         """Encodes and decodes; see the class."""
@@ -170,6 +183,7 @@ class VAE(keras.Model):
             "norm_groups": self.norm_groups,
             "patch_size": self.patch_size,
             "middle_attention": self.middle_attention,
+            "data_format": self.data_format,
         }
 
 

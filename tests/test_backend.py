@@ -106,6 +106,24 @@ def test_a_bound_program_takes_the_weights_of_the_moment():
         backend.bind(layer, layer, "turbo")
 
 
+@pytest.mark.skipif(backend.name() != "tensorflow", reason="has two modes")
+def test_models_in_bfloat16_are_no_business_of_xla():
+    import tensorflow as tf
+
+    def length(x):
+        return tf.strings.length(tf.strings.as_string(x))  # not with XLA
+
+    for dtype, fails in ("mixed_bfloat16", False), ("float32", True):
+        layer = keras.layers.Dense(1, dtype=dtype)
+        layer.build((1, 1))
+        program = backend.bind(layer, length)
+        if fails:
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                program(tf.constant(1))
+        else:
+            assert int(program(tf.constant(1))) == 1
+
+
 class Norm(keras.layers.Layer):
     """Copies of weights, a view that changes, and outputs of many kinds."""
 
@@ -405,3 +423,38 @@ def test_draws_are_uniform_and_the_same_when_compiled():
         generator = keras.random.SeedGenerator(3)
         found = ops.convert_to_numpy(backend.jit(draw)())
         np.testing.assert_array_equal(found, first)
+
+
+@pytest.mark.skipif(backend.name() != "jax", reason="the others need none")
+def test_a_layer_alone_gives_the_same_in_less_memory():
+    import jax
+
+    dense = [
+        keras.layers.Dense(1024, activation="tanh", dtype="bfloat16")
+        for _ in range(8)
+    ]
+    for layer in dense:
+        layer.build((8, 1024))
+    variables = [layer.kernel for layer in dense]
+
+    def compiled(call):
+        def stateless(values, x):
+            mapping = list(zip(variables, values, strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                for layer in dense:
+                    x = call(layer, x)
+            return x
+
+        values = [variable.value for variable in variables]
+        program = jax.jit(stateless).lower(values, x).compile()
+        memory = program.memory_analysis().temp_size_in_bytes
+        return lambda x: ops.convert_to_numpy(program(values, x)), memory
+
+    x = ops.ones((8, 1024), "bfloat16")
+    alone, memory = compiled(backend.framework().alone)
+    together, more = compiled(lambda layer, x: layer(x))
+    np.testing.assert_allclose(alone(x), together(x), 2e-2, 1e-2)
+    assert alone(-x).any()
+    assert np.isnan(alone(x * np.nan)).all()
+    if backend.device()[0] == "cpu":
+        assert more > 8 * 4 * 1024**2 > 4 * memory

@@ -36,10 +36,12 @@ def test_limits_are_of_the_order_of_what_numpy_reaches():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_product_is_computed(monkeypatch, dtype):
+@pytest.mark.parametrize("of_a_layer", [False, True])
+def test_product_is_computed(monkeypatch, dtype, of_a_layer):
     monkeypatch.setattr(limits, "PRODUCT_SECONDS", 0.0)
-    mode = limits.backend.modes()[0]
-    probe = limits._product(dtype, mode)
+    keras_way = limits._as_keras(limits.backend.modes()[0])
+    way = limits._as_layer if of_a_layer else keras_way
+    probe = limits._product(dtype, way)
     size = limits.FIRST_SIZE
     assert probe.work == 2 * size**3
     a, b = (

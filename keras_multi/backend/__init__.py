@@ -215,8 +215,9 @@ def bind(
         model: a Keras model or layer, built, or what else has `variables`.
         fn: a function of tensors, and nested structures of them, that calls
             the model or its parts, and may loop with `keras.ops`.
-        mode: one of `modes()`; by default XLA on JAX and TensorFlow, and
-            eager on PyTorch.
+        mode: one of `modes()`; by default XLA on JAX and TensorFlow (there a
+            graph, where the model computes in bfloat16 on a CPU), and eager
+            on PyTorch.
         static: whether the operations of `fn` depend on the shapes of its
             arguments alone, and draw no random numbers. Eager PyTorch then
             repeats those of the first call with such shapes, without the time
@@ -238,9 +239,8 @@ def bind(
         [[3.0, 3.0]]
     """
     module = framework()
-    bound: Callable[..., Any] = module.bind(
-        model, fn, _known(mode, module), static
-    )
+    known = mode and _known(mode, module)
+    bound: Callable[..., Any] = module.bind(model, fn, known, static)
     return bound
 
 

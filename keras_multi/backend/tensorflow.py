@@ -21,11 +21,15 @@ MODES = ("xla", "graph")
 COMPILED = "xla"
 FLASH_ATTENTION = None  # Keras decides
 GRADIENTS_REPLACE = False  # see `rows_that_train`
-# Most places for which `layers.Conv2D` multiplies patches, see there. In
-# milliseconds on one core, patches against Keras's convolution: 20 and 191 at
-# 4 places (1280 to 1280 channels), with XLA 35 and 746; but 27 and 15 with XLA
-# at 64 (640 to 640), and 33 and 23 at 2048 (128 to 128).
-MAX_PATCHES = 32
+alone = None  # a layer is computed when it is called
+# Most places for which `layers.Conv2D` multiplies patches, see there: in
+# float32 as XLA is fastest, in bfloat16 as a graph. In milliseconds on one
+# core, patches against Keras's convolution with XLA in float32: 2.9 and 70 at
+# 4 places (1280 to 1280 channels), but 4.7 and 3.0 at 16 (the same), and 2.9
+# and 2.1 at 64 (640 to 640). In bfloat16 as a graph: 7.7 and 47 at 16 (2560
+# to 1280), 1.3 and 2.0 at 64 (640 to 640), 4.5 and 4.5 at 256 (the same), but
+# 4.8 and 4.0 at 1024 (320 to 320).
+MAX_PATCHES = {"float32": 8, "bfloat16": 256}
 to_attend = None  # the type of attention is as good as any
 group_normalize = None  # XLA makes one program of what Keras does
 
@@ -75,15 +79,23 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def bind(
-    model: Any, fn: Callable[..., Any], mode: str, static: bool
+    model: Any, fn: Callable[..., Any], mode: str | None, static: bool
 ) -> Callable[..., Any]:
-    """Traces to a graph that reads the variables at each call."""
+    """Traces to a graph that reads the variables at each call.
+
+    XLA on a CPU computes bfloat16 in float32, so that such a model is left
+    to oneDNN: 317 milliseconds and 555 on one core for the UNet of Stable
+    Diffusion 1.4 at 16x16 places.
+    """
+    if mode is None:
+        narrow = getattr(model, "compute_dtype", None) == "bfloat16"
+        mode = "graph" if narrow and device()[0] == "cpu" else "xla"
     return loop(fn) if mode == "xla" else inference(fn)
 
 
 def bind_loop(model: Any, step: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles the loop as one program."""
-    return loop(repeated(step))
+    """Makes one program of the loop."""
+    return bind(model, repeated(step), None, static=True)
 
 
 def constant(x: Any) -> Any:

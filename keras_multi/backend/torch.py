@@ -25,12 +25,13 @@ MODES = ("eager", "compile")
 COMPILED = "compile"
 FLASH_ATTENTION = False  # not by Keras, whose test cannot be traced
 GRADIENTS_REPLACE = False  # see `rows_that_train`
+alone = None  # a layer is computed when it is called
 # Most places for which `layers.Conv2D` multiplies patches, see there. In
 # milliseconds on one core, patches against Keras's convolution, forwards and
 # backwards: 225 and 586 at 4 places (1280 to 1280 channels), 84 and 182 at 64
 # (640 to 640), 44 and 91 at 256 (320 to 320), 513 and 801 at 1024 (640 to
 # 320), and forwards alone 162 and 150 at 2048 (320 to 320).
-MAX_PATCHES = 1024
+MAX_PATCHES = {"float32": 1024}
 
 
 def device() -> tuple[str, str, int]:
@@ -72,12 +73,12 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def bind(
-    model: Any, fn: Callable[..., Any], mode: str, static: bool
+    model: Any, fn: Callable[..., Any], mode: str | None, static: bool
 ) -> Callable[..., Any]:
     """Compiles the function, repeats what it does, or leaves it eager."""
-    if static and mode == "eager":
-        return loop(Replay(model, fn))
-    return loop(jit(fn, mode))
+    if mode == "compile":
+        return loop(jit(fn, mode))
+    return loop(Replay(model, fn) if static else fn)
 
 
 def bind_loop(model: Any, step: Callable[..., Any]) -> Callable[..., Any]:

@@ -30,8 +30,8 @@ class Conv2D(keras.layers.Conv2D):
     Elsewhere (accelerators, large pictures, groups, dilation, channels first,
     shapes that are not static) it is Keras's convolution: patches take as
     many times the memory of the inputs as the kernel has places. How many
-    places are few is `MAX_PATCHES` of the backend, with the measurements that
-    it rests on.
+    places are few is `MAX_PATCHES` of the backend, by the type that is
+    computed in, with the measurements that it rests on.
 
     Arguments, inputs and outputs are those of `keras.layers.Conv2D`.
 
@@ -45,7 +45,8 @@ class Conv2D(keras.layers.Conv2D):
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         framework = backend.framework()
-        self._max_patches = framework.MAX_PATCHES
+        most = framework.MAX_PATCHES
+        self._max_patches = most.get(self.compute_dtype, most["float32"])
         self._packed = framework.packed_kernel()
         self._chooses = (
             framework.device()[0] == "cpu"

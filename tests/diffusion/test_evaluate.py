@@ -2,7 +2,13 @@ import numpy as np
 from PIL import Image
 
 from diffusion import data, emoji
-from diffusion.evaluate import generate, nearest, write_sheet
+from diffusion.evaluate import (
+    VISIBLE,
+    far_apart,
+    generate,
+    nearest,
+    write_sheet,
+)
 from tests.diffusion import tiny
 
 
@@ -25,6 +31,16 @@ def test_finds_the_nearest_of_all_variants():
     expected = 10 * np.log10(255**2 / errors.mean(axis=(1, 2, 3)))
     np.testing.assert_allclose(found.psnr, expected, rtol=1e-5)
     assert nearest(shown, known).psnr.tolist() == [np.inf, np.inf]
+
+
+def test_pictures_differ_by_what_is_seen():
+    level = 255 * 10 ** (-VISIBLE / 20)
+    pictures = np.zeros((3, 2, 8, 8, 3), np.uint8)
+    pictures[1] = np.floor(level)
+    pictures[2, 0] = np.ceil(level)
+    pictures[2, 1] = 2 * np.ceil(level)
+    expected = [[False, False], [True, True], [False, True]]  # 01, 02, 12
+    np.testing.assert_array_equal(far_apart(pictures), expected)
 
 
 def test_generates_in_batches_of_one_size():

@@ -109,6 +109,33 @@ def test_low_precision_keeps_the_time(tmp_path):
     close(ours, theirs(expected), 0.05)
 
 
+def test_channels_may_come_first():
+    unet = UNet(
+        channels=(8,),
+        attention=(True,),
+        layers_per_block=1,
+        num_heads=2,
+        context_dim=12,
+        norm_groups=4,
+    )
+    unet.build()
+    weights = [RNG.normal(0, 0.2, w.shape) for w in unet.get_weights()]
+    unet.set_weights(weights)
+    other = UNet.from_config(
+        unet.get_config() | {"data_format": "channels_first"}
+    )
+    other.build()
+    other.set_weights(weights)
+    ours = other(np.moveaxis(LATENTS, -1, 1), TIMES, TEXT)
+    theirs = ops.convert_to_numpy(unet(LATENTS, TIMES, TEXT))
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(ours), np.moveaxis(theirs, -1, 1)
+    )
+    assert theirs.std() > 0.1
+    with pytest.raises(ValueError, match="data_format=NCHW"):
+        UNet(data_format="NCHW")
+
+
 def test_patches_and_configuration():
     unet = UNet(
         channels=(8, 16),

@@ -55,6 +55,26 @@ def test_channels_are_last_whatever_keras_is_set_to():
     )
 
 
+def test_channels_may_come_first():
+    model = VAE(channels=(8, 16), layers_per_block=1, norm_groups=4)
+    model.build()
+    other = VAE.from_config(
+        model.get_config() | {"data_format": "channels_first"}
+    )
+    other.build()
+    other.set_weights(model.get_weights())
+    images = np.moveaxis(IMAGES, -1, 1)
+    for ours, theirs in (
+        (other.encode(images)[0], model.encode(IMAGES)[0]),
+        (other.encode(images)[1], model.encode(IMAGES)[1]),
+        (other(images), model(IMAGES)),
+    ):
+        ours = np.moveaxis(ops.convert_to_numpy(ours), 1, -1)
+        np.testing.assert_array_equal(ours, ops.convert_to_numpy(theirs))
+    with pytest.raises(ValueError, match="data_format=NCHW"):
+        VAE(data_format="NCHW")
+
+
 @pytest.mark.slow
 def test_reads_the_old_names_of_attention(tmp_path):
     from safetensors.torch import load_file, save_file
