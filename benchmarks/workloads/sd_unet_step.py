@@ -4,6 +4,7 @@ With one picture it is half a step of the sampler with guidance, with two a
 whole one. Peers are KerasCV on the same backend, and `diffusers`.
 """
 
+import functools
 import importlib
 from typing import Any
 
@@ -78,16 +79,21 @@ class UNetStep(ModelCall):
         """The UNet written by hand for this backend."""
         if setting.precision != "float32":
             return None
-        module = importlib.import_module(
-            f"benchmarks.workloads.native.unet_{backend.name()}"
-        )
-        model = filled(self, setting.precision)
-        weights = (
-            (name, draw(name, slot.shape))
-            for name, slot in slots_of(model).items()
-        )
-        call = module.unet(weights, config_of(model), setting.mode)
+        call = _native(self, setting.mode)
         return Calls(call, self.inputs(setting.batch_size))
+
+
+@functools.lru_cache(maxsize=1)
+def _native(workload: UNetStep, mode: str) -> Call:
+    module = importlib.import_module(
+        f"benchmarks.workloads.native.unet_{backend.name()}"
+    )
+    model = filled(workload, "float32")
+    weights = (
+        (name, draw(name, slot.shape)) for name, slot in slots_of(model).items()
+    )
+    call: Call = module.unet(weights, config_of(model), mode)
+    return call
 
 
 WORKLOAD = UNetStep(128, batch_sizes=(1, 2))
