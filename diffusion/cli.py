@@ -248,6 +248,10 @@ def evaluate(
         float, typer.Option(help="How much more than without the prompt.")
     ] = 2.0,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    candidates: Annotated[
+        int,
+        typer.Option(help="Noises for each of three pictures of a prompt."),
+    ] = 4,
     sheet: Annotated[
         Path | None,
         typer.Option(help="PNG file for the pictures of the held-out pairs."),
@@ -259,5 +263,5 @@ def evaluate(
     select_backend(backend)
     from diffusion.evaluate import evaluate as measure
 
-    result = measure(preset, steps, guidance, seed, sheet=sheet)
+    result = measure(preset, steps, guidance, seed, candidates, sheet=sheet)
     show_metrics(result, as_json)

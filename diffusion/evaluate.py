@@ -46,6 +46,7 @@ def evaluate(
     num_steps: int = NUM_STEPS,
     guidance_scale: float = GUIDANCE,
     seed: int = 0,
+    candidates: int = CANDIDATES,
     pictures: int | None = None,
     sheet: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -57,6 +58,7 @@ def evaluate(
         num_steps: see `Options`.
         guidance_scale: the same.
         seed: the same.
+        candidates: the same, where a prompt has three pictures.
         pictures: number of drawings that it was trained on, if not all.
         sheet: PNG file for the pictures of the held-out pairs, with a red
             frame where the judge finds another color or thing, and of some
@@ -95,7 +97,14 @@ def evaluate(
     )
     known, new = np.split(made, [len(texts)])
     thrice = generate(
-        pipeline, varied, num_steps, guidance_scale, seed, progress, TIMES
+        pipeline,
+        varied,
+        num_steps,
+        guidance_scale,
+        seed,
+        progress,
+        TIMES,
+        candidates,
     )
     found = nearest(known, split.train.drawings)
     good = [
@@ -164,6 +173,7 @@ def generate(
     seed: int,
     progress: bool = False,
     times: int = 1,
+    candidates: int = 1,
 ) -> np.ndarray:
     """Makes pictures of each prompt, uint8 `(n * times, H, W, 3)`.
 
@@ -184,7 +194,7 @@ def generate(
                 guidance_scale=guidance_scale,
                 seed=seed + number,
                 scheduler=SCHEDULER,
-                candidates=CANDIDATES,
+                candidates=candidates,
             )[: len(some) * times]
         )
     return np.concatenate(made)
