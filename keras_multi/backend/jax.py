@@ -13,8 +13,13 @@ import keras
 from jax.extend import core
 
 from keras_multi.backend.image import blend as blend
+from keras_multi.backend.image import clip as clip
+from keras_multi.backend.image import floor_to_bytes as floor_to_bytes
 from keras_multi.backend.image import histogram as histogram
+from keras_multi.backend.image import literal as literal
+from keras_multi.backend.image import pack as pack
 from keras_multi.backend.image import paste as paste
+from keras_multi.backend.image import unpack as unpack
 from keras_multi.backend.steps import repeated
 
 MODES = ("xla",)

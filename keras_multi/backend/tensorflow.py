@@ -12,7 +12,12 @@ from tensorflow.compiler.tf2xla.ops.gen_xla_ops import (
 )
 
 from keras_multi.backend import image
+from keras_multi.backend.image import clip as clip
+from keras_multi.backend.image import floor_to_bytes as floor_to_bytes
 from keras_multi.backend.image import histogram as histogram
+from keras_multi.backend.image import literal as literal
+from keras_multi.backend.image import pack as pack
+from keras_multi.backend.image import unpack as unpack
 from keras_multi.backend.steps import repeated
 from keras_multi.backend.tensorflow_graph import UnknownError, count
 from keras_multi.backend.threefry import threefry

@@ -9,8 +9,13 @@ import torch
 
 from keras_multi.backend.torch_convolution import PackedKernel
 from keras_multi.backend.torch_image import blend as blend
+from keras_multi.backend.torch_image import clip as clip
+from keras_multi.backend.torch_image import floor_to_bytes as floor_to_bytes
 from keras_multi.backend.torch_image import histogram as histogram
+from keras_multi.backend.torch_image import literal as literal
+from keras_multi.backend.torch_image import pack as pack
 from keras_multi.backend.torch_image import paste as paste
+from keras_multi.backend.torch_image import unpack as unpack
 from keras_multi.backend.torch_linear import int8_linear as int8_linear
 from keras_multi.backend.torch_linear import linear as linear
 from keras_multi.backend.torch_linear import packed as packed
