@@ -301,7 +301,7 @@ def rows_that_train(
             results to what is to be added to the table; `None` if nothing
             changes.
     """
-    if changes is None:
+    if changes is None or not torch.is_grad_enabled():
         return torch.index_select(state[0].value.detach(), 0, ids)
     values = [variable.value.detach() for variable in state]
     rows: Any = _RowsThatTrain.apply(anchor.value, values, ids, changes)
