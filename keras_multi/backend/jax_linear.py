@@ -153,10 +153,22 @@ def _lanes(weight: Any, bits: int, unsigned: Any) -> Lanes:
 
 def _by_lanes(flat: Any, weight: Lanes) -> Any:
     # Else XLA would write the matrix down in float32 before the loop.
-    words, flat = jax.lax.optimization_barrier((weight.words, flat))
-    return multiply(
-        flat.astype(jnp.float32),
-        words,
-        weight.rest,
-        functools.partial(jax.lax.bitcast_convert_type, new_dtype=jnp.float32),
+    words, x = jax.lax.optimization_barrier((weight.words, flat))
+    x = x.astype(jnp.float32)
+
+    def product() -> Any:
+        return multiply(x, words, weight.rest, _bitcast)
+
+    if len(x) == 1:
+        return product()
+    # Else XLA would write all matrices of a model down before the first
+    # product, into memory that it has to fetch. It does not know the gate.
+    gate = (jax.lax.bitcast_convert_type(x[0, 0], jnp.int32) | 1) != 0
+    kind = jax.eval_shape(product)
+    return jax.lax.cond(
+        gate, product, lambda: jnp.zeros(kind.shape, kind.dtype)
     )
+
+
+def _bitcast(bits: Any) -> Any:
+    return jax.lax.bitcast_convert_type(bits, jnp.float32)
