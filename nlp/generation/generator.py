@@ -37,7 +37,7 @@ class Generator:
             Training it later does not change this generator.
         compiled: whether PyTorch compiles what it does for each token that a
             sampler draws, with `torch.compile`: half a minute for the first
-            text of a size, and faster after it. The other backends compile in
+            text of a size, and as fast after it. The other backends compile in
             any case.
 
     Example:
