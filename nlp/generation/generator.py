@@ -208,8 +208,8 @@ class Generator:
             loop = ContrastiveLoop(self.decoder, sampler, rules)
             return loop, self.weights(False)
         if not isinstance(sampler, Speculative):
-            loop = TokenLoop(self.decoder, sampler, rules)
-            return loop, self.weights(alone)
+            token_loop = TokenLoop(self.decoder, sampler, rules)
+            return token_loop, self.weights(alone)
         if rules != Rules(stop_ids=rules.stop_ids):
             raise UsageError(
                 "speculative decoding knows no rules but stop ids. "
