@@ -20,6 +20,13 @@ from keras_multi.backend.image import literal as literal
 from keras_multi.backend.image import pack as pack
 from keras_multi.backend.image import paste as paste
 from keras_multi.backend.image import unpack as unpack
+from keras_multi.backend.jax_linear import ONE_LAYOUT as ONE_LAYOUT
+from keras_multi.backend.jax_linear import has_lanes, options_without_library
+from keras_multi.backend.jax_linear import int8_linear as int8_linear
+from keras_multi.backend.jax_linear import linear as linear
+from keras_multi.backend.jax_linear import packed as packed
+from keras_multi.backend.jax_linear import packed_int8 as packed_int8
+from keras_multi.backend.jax_linear import rows_of as rows_of
 from keras_multi.backend.steps import repeated
 
 MODES = ("xla",)
@@ -71,7 +78,19 @@ def inference(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function that loops inside with XLA."""
-    compiled: Callable[..., Any] = jax.jit(fn)
+    plain, by_lanes = jax.jit(fn), token_loop(fn)
+
+    def call(*args: Any) -> Any:
+        return (by_lanes if has_lanes(args) else plain)(*args)
+
+    return call
+
+
+def token_loop(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a loop whose turns multiply few rows by packed matrices."""
+    compiled: Callable[..., Any] = jax.jit(
+        fn, compiler_options=options_without_library()
+    )
     return compiled
 
 
@@ -101,59 +120,6 @@ def bind_loop(model: Any, step: Callable[..., Any]) -> Callable[..., Any]:
 def constant(x: Any) -> Any:
     """Copies an array: training gives the memory of variables away."""
     return jnp.copy(x)
-
-
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """Gives `x @ weight.T + bias`, the matrix on the left.
-
-    XLA on a CPU reads a matrix `(out, in)` at the speed of the memory if it
-    is the left factor, and copies it transposed if it is the right one.
-
-    Args:
-        x: `(batch, tokens, in)`.
-        weight: `(out, in)`, perhaps `packed`.
-        bias: `(out,)`, or none.
-    """
-    batch, tokens, width = x.shape
-    flat = x.reshape(-1, width).astype(weight.dtype)
-    alone = len(flat) == 1
-    product = weight @ flat[0] if alone else (weight @ flat.T).T
-    product = product.astype(x.dtype).reshape(batch, tokens, -1)
-    return product if bias is None else product + bias
-
-
-def packed(weight: Any) -> Any:
-    """Copies a matrix `(out, in)` as `linear` multiplies fastest by it.
-
-    XLA on a CPU computes products of half precision in float32, and writes
-    such a matrix down in float32 before each loop that it is used in: 290
-    milliseconds for those of GPT-2 with 124 million parameters, 20 times what
-    a token takes. So that is done once.
-    """
-    on_cpu = jax.devices()[0].platform == "cpu"
-    return weight.astype(jnp.float32) if on_cpu else weight
-
-
-def int8_linear(x: Any, values: Any, scales: Any, bias: Any = None) -> Any:
-    """Gives `x @ (values * scales).T + bias`.
-
-    Args:
-        x: `(batch, tokens, in)`.
-        values: int8 `(out, in)`.
-        scales: `(out,)`, of the rows.
-        bias: `(out,)`, or none.
-    """
-    batch, tokens, width = x.shape
-    flat = x.reshape(-1, width)
-    # Else XLA would write the matrix down in float32 before the loop.
-    values, flat = jax.lax.optimization_barrier((values, flat))
-    wide = values.astype(jnp.float32)
-    if len(flat) == 1:
-        product = jnp.sum(wide * flat[0], axis=-1)
-    else:
-        product = (wide @ flat.T.astype(jnp.float32)).T
-    product = (product * scales).astype(x.dtype).reshape(batch, tokens, -1)
-    return product if bias is None else product + bias
 
 
 attend = None  # XLA joins the parts of an attention

@@ -7,9 +7,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops.gen_xla_ops import (
-    xla_optimization_barrier,
-)
 
 from keras_multi.backend import image
 from keras_multi.backend.image import clip as clip
@@ -20,6 +17,12 @@ from keras_multi.backend.image import pack as pack
 from keras_multi.backend.image import unpack as unpack
 from keras_multi.backend.steps import repeated
 from keras_multi.backend.tensorflow_graph import UnknownError, count
+from keras_multi.backend.tensorflow_linear import ONE_LAYOUT as ONE_LAYOUT
+from keras_multi.backend.tensorflow_linear import int8_linear as int8_linear
+from keras_multi.backend.tensorflow_linear import linear as linear
+from keras_multi.backend.tensorflow_linear import packed as packed
+from keras_multi.backend.tensorflow_linear import packed_int8 as packed_int8
+from keras_multi.backend.tensorflow_linear import rows_of as rows_of
 from keras_multi.backend.threefry import threefry
 
 MODES = ("xla", "graph")
@@ -83,6 +86,9 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+token_loop = loop  # one token of each text in a turn
+
+
 def bind(
     model: Any, fn: Callable[..., Any], mode: str | None, static: bool
 ) -> Callable[..., Any]:
@@ -106,62 +112,6 @@ def bind_loop(model: Any, step: Callable[..., Any]) -> Callable[..., Any]:
 def constant(x: Any) -> Any:
     """Copies the value of a tensor or variable."""
     return tf.identity(x)
-
-
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """Gives `x @ weight.T + bias`, the matrix on the left.
-
-    XLA on a CPU reads a matrix `(out, in)` at the speed of the memory if it
-    is the left factor, and copies it transposed if it is the right one.
-
-    Args:
-        x: `(batch, tokens, in)`.
-        weight: `(out, in)`, perhaps `packed`.
-        bias: `(out,)`, or none.
-    """
-    batch, tokens, width = x.shape
-    flat = tf.cast(tf.reshape(x, (-1, width)), weight.dtype)
-    if batch == tokens == 1:
-        product = tf.linalg.matvec(weight, flat[0])
-    else:
-        product = tf.transpose(tf.matmul(weight, flat, transpose_b=True))
-    product = tf.cast(product, x.dtype)
-    product = tf.reshape(product, (batch, tokens, weight.shape[0]))
-    return product if bias is None else product + bias
-
-
-def packed(weight: Any) -> Any:
-    """Copies a matrix `(out, in)` as `linear` multiplies fastest by it.
-
-    XLA on a CPU computes products of half precision in float32, and writes
-    such a matrix down in float32 before each loop that it is used in. So that
-    is done once.
-    """
-    on_cpu = not tf.config.list_physical_devices("GPU")
-    return tf.cast(weight, tf.float32) if on_cpu else weight
-
-
-def int8_linear(x: Any, values: Any, scales: Any, bias: Any = None) -> Any:
-    """Gives `x @ (values * scales).T + bias`.
-
-    Args:
-        x: `(batch, tokens, in)`.
-        values: int8 `(out, in)`.
-        scales: `(out,)`, of the rows.
-        bias: `(out,)`, or none.
-    """
-    batch, tokens, width = x.shape
-    flat = tf.cast(tf.reshape(x, (-1, width)), tf.float32)
-    # Else XLA would write the matrix down in float32 before the loop.
-    values, flat = xla_optimization_barrier([values, flat])
-    wide = tf.cast(values, tf.float32)
-    if batch == tokens == 1:
-        product = tf.reduce_sum(wide * flat[0], axis=-1)
-    else:
-        product = tf.transpose(tf.matmul(wide, flat, transpose_b=True))
-    product = tf.cast(product * tf.cast(scales, tf.float32), x.dtype)
-    product = tf.reshape(product, (batch, tokens, values.shape[0]))
-    return product if bias is None else product + bias
 
 
 attend = None  # XLA joins the parts of an attention

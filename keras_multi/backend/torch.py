@@ -16,9 +16,12 @@ from keras_multi.backend.torch_image import literal as literal
 from keras_multi.backend.torch_image import pack as pack
 from keras_multi.backend.torch_image import paste as paste
 from keras_multi.backend.torch_image import unpack as unpack
+from keras_multi.backend.torch_linear import ONE_LAYOUT as ONE_LAYOUT
 from keras_multi.backend.torch_linear import int8_linear as int8_linear
 from keras_multi.backend.torch_linear import linear as linear
 from keras_multi.backend.torch_linear import packed as packed
+from keras_multi.backend.torch_linear import packed_int8 as packed_int8
+from keras_multi.backend.torch_linear import rows_of as rows_of
 from keras_multi.backend.torch_operations import operations as operations
 from keras_multi.backend.torch_optimizers import adagrad as adagrad
 from keras_multi.backend.torch_optimizers import adam as adam
@@ -75,6 +78,9 @@ def loop(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Leaves a function that loops inside eager, without autograd."""
     wrapped: Callable[..., Any] = torch.inference_mode()(fn)
     return wrapped
+
+
+token_loop = loop  # one token of each text in a turn
 
 
 def bind(

@@ -100,7 +100,7 @@ class Table(NamedTuple):
     def __call__(self, token_ids: Any) -> Any:
         """Looks up `(B, T)`; gives `(B, T, D)`."""
         if not isinstance(self.rows, Quantized):
-            return ops.take(self.rows, token_ids, axis=0)
+            return kernels.rows_of(self.rows, token_ids)
         values, scales = self.rows
         found = ops.take(values, token_ids, axis=0)
         scale = ops.take(scales, token_ids, axis=0)[:, :, None]
@@ -139,18 +139,42 @@ def table_of(layer: Any, dtype: str) -> Table:
     return Table(table, Linear(table, None))
 
 
-def packed(weights: Any) -> Any:
-    """Lays the matrices among weights out as the backend multiplies by them.
+class Layouts:
+    """The weights of a model, as the backend multiplies by their matrices.
 
     Args:
         weights: of a model.
+        compiled: whether PyTorch is to compile what it does with them.
     """
+
+    def __init__(self, weights: Weights, compiled: bool) -> None:
+        self._laid_out: dict[bool, Weights] = {}
+        if kernels.ONE_LAYOUT:
+            both = _packed(weights, alone=True, compiled=compiled)
+            self._laid_out = {True: both, False: both}
+        else:
+            self._weights = weights
+
+    def __call__(self, alone: bool) -> Weights:
+        """Gives the weights, which stay laid out for the next call.
+
+        Args:
+            alone: whether most products will have one row only.
+        """
+        if alone not in self._laid_out:
+            self._laid_out[alone] = _packed(self._weights, alone, False)
+        return self._laid_out[alone]
+
+
+def _packed(weights: Any, alone: bool, compiled: bool) -> Any:
     if isinstance(weights, Linear):
-        if isinstance(weights.weight, Quantized):
-            return weights
-        return weights._replace(weight=kernels.packed(weights.weight))
+        weight = weights.weight
+        if isinstance(weight, Quantized):
+            values = kernels.packed_int8(weight.values, alone)
+            return weights._replace(weight=weight._replace(values=values))
+        return weights._replace(weight=kernels.packed(weight, alone, compiled))
     if isinstance(weights, tuple):
-        parts = [packed(part) for part in weights]
+        parts = [_packed(part, alone, compiled) for part in weights]
         return (
             type(weights)(*parts)
             if hasattr(weights, "_fields")

@@ -10,7 +10,7 @@ from keras_multi.errors import UsageError
 from nlp.causal_lm import CausalLM
 from nlp.generation.beam import Beam, BeamLoop
 from nlp.generation.contrastive import Contrastive, ContrastiveLoop
-from nlp.generation.decoder import Weights, packed
+from nlp.generation.decoder import Layouts, Weights
 from nlp.generation.loop import TokenLoop
 from nlp.generation.named import Sampler, find
 from nlp.generation.prompts import Prompts, Row
@@ -37,7 +37,7 @@ class Generator:
             Training it later does not change this generator.
         compiled: whether PyTorch compiles what it does for each token that a
             sampler draws, with `torch.compile`: half a minute for the first
-            text of a size, and faster after it. The other backends compile in
+            text of a size, and as fast after it. The other backends compile in
             any case.
 
     Example:
@@ -54,8 +54,7 @@ class Generator:
         self.max_length = model.max_length
         self.vocabulary_size = model.vocabulary_size
         self.decoder, weights = model.decoder()
-        # A compiler cannot look into a packed matrix.
-        self.weights = weights if compiled else packed(weights)
+        self.weights = Layouts(weights, compiled)
 
     def generate(
         self,
@@ -111,7 +110,9 @@ class Generator:
             )
         if stop_ids is None:
             stop_ids = [] if self.tokenizer is None else [self.tokenizer.end_id]
-        loop, weights = self._loop(find(sampler), _rules(rules, stop_ids))
+        loop, weights = self._loop(
+            find(sampler), _rules(rules, stop_ids), len(given.ids) == 1
+        )
         self._check(given, max_new_tokens, seed, loop.extra_slots)
         chunk = max_new_tokens
         if callback is not None:
@@ -182,16 +183,22 @@ class Generator:
             )
         self._check_ids(rows)
         return [
-            score(self.decoder, self.weights, ids, self.max_length)
+            score(self.decoder, self.weights(True), ids, self.max_length)
             for ids in rows
         ]
 
     def _loop(
-        self, sampler: Sampler, rules: Rules
+        self, sampler: Sampler, rules: Rules, alone: bool
     ) -> tuple[Loop, Weights | tuple[Weights, Weights]]:
-        """Makes the loop of a sampler, and the weights that it takes."""
+        """Makes the loop of a sampler, and the weights that it takes.
+
+        Args:
+            sampler: of the loop.
+            rules: of the loop.
+            alone: whether there is one text only.
+        """
         if isinstance(sampler, Beam):
-            return BeamLoop(self.decoder, sampler, rules), self.weights
+            return BeamLoop(self.decoder, sampler, rules), self.weights(False)
         if isinstance(sampler, Contrastive):
             if self.decoder.gives_logits:
                 raise UsageError(
@@ -199,9 +206,10 @@ class Generator:
                     "model of keras-nlp; take another sampler"
                 )
             loop = ContrastiveLoop(self.decoder, sampler, rules)
-            return loop, self.weights
+            return loop, self.weights(False)
         if not isinstance(sampler, Speculative):
-            return TokenLoop(self.decoder, sampler, rules), self.weights
+            token_loop = TokenLoop(self.decoder, sampler, rules)
+            return token_loop, self.weights(alone)
         if rules != Rules(stop_ids=rules.stop_ids):
             raise UsageError(
                 "speculative decoding knows no rules but stop ids. "
@@ -226,7 +234,7 @@ class Generator:
             sampler.sampler,
             rules,
         )
-        return speculative, (self.weights, draft.weights)
+        return speculative, (self.weights(False), draft.weights(True))
 
     def _check(
         self, given: Prompts, max_new_tokens: int, seed: Any, extra: int

@@ -94,4 +94,4 @@ def _compiled(
 
         return kind(*ops.while_loop(unfinished, body, tuple(state)))
 
-    return kernels.loop(loop.prefill), kernels.loop(decode)
+    return kernels.loop(loop.prefill), kernels.token_loop(decode)
