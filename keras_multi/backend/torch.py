@@ -18,6 +18,7 @@ from keras_multi.backend.torch_operations import operations as operations
 from keras_multi.backend.torch_optimizers import adagrad as adagrad
 from keras_multi.backend.torch_optimizers import adam as adam
 from keras_multi.backend.torch_optimizers import fuses as fuses
+from keras_multi.backend.torch_optimizers import sgd as sgd
 from keras_multi.backend.torch_replay import Replay
 from keras_multi.backend.torch_training import record_steps as record_steps
 
