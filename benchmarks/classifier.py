@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.cost import model_cost
 from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Steps, Workload
-from keras_multi import backend, optimize_for_inference
+from keras_multi import backend, optimize_for_inference, optimizers
 from vision.backbones import ResNet
 from vision.classifier import Classifier
 
@@ -205,7 +205,7 @@ class ClassifierTraining(_ClassifierWorkload):
     def _compiled(self, setting: Setting) -> keras.Model:
         model: keras.Model = self.network.build(setting.precision)
         model.compile(
-            keras.optimizers.SGD(LEARNING_RATE, MOMENTUM),
+            optimizers.SGD(LEARNING_RATE, MOMENTUM),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=setting.mode in ("xla", "compile"),
         )

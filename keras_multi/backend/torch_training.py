@@ -10,16 +10,19 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
-from keras_multi.backend.torch_replay import PROGRAMS, Recorder, kind
+from keras_multi.backend.torch_layers import FusedLayers, lay_out_kernels
+from keras_multi.backend.torch_replay import Recorder, kind
 
 TOLERANCE = 1e-4
+SHAPES = 32  # of batches, for which steps are recorded
 Apply = Callable[..., Any]
 
 
 class RecordedStep:
     """A training step of a model that records its operations and repeats them.
 
-    The first step with some shapes is one of Keras. The second is recorded,
+    All are taken in PyTorch's own kernels where `torch_layers` has them. The
+    first step with some shapes is one of Keras. The second is recorded,
     forwards and backwards, down to the calls of the optimizer, which are made
     as before. The third is done twice, as recorded and by Keras; where the
     gradients or what the step tells are not the same, Keras does all further
@@ -32,7 +35,7 @@ class RecordedStep:
     """
 
     def __init__(self, model: Any) -> None:
-        self._model, self._plain = model, model.train_step
+        self._model, self._step = model, model.train_step
         self._compiled: list[Any] = []
         self._programs: dict[Any, _Program | None] = {}
         self._met: set[Any] = set()
@@ -46,9 +49,9 @@ class RecordedStep:
             self._met.add(key)
             return self._plain(data)
         if key not in self._programs:
-            if len(self._programs) == PROGRAMS:
-                del self._programs[next(iter(self._programs))]
-            return self._record(key, data)
+            # To record anew what was dropped would take longer than Keras.
+            few = len(self._programs) < SHAPES
+            return self._record(key, data) if few else self._plain(data)
         program = self._programs[key]
         if program is None or not program.applies():
             self._programs[key] = None
@@ -65,6 +68,13 @@ class RecordedStep:
             self._compiled = parts
             self._programs.clear()
             self._met.clear()
+            self._fused = FusedLayers(model)
+            lay_out_kernels(model)
+
+    def _plain(self, data: Any) -> Any:
+        """Takes a step by the calls of Keras."""
+        with self._fused:
+            return self._step(data)
 
     def _record(self, key: Any, data: Any) -> Any:
         """Takes a step, and keeps what it did if that can be repeated."""
@@ -72,6 +82,7 @@ class RecordedStep:
         every = [*model.variables, *model.metrics_variables]
         every += model.optimizer.variables
         variables = list({id(v): v for v in every}.values())
+        lay_out_kernels(model)  # what the optimizer has made since then
         recorder = _StepRecorder(_tensors(data), variables)
         with self._applying(recorder.apply), recorder:
             logs = self._plain(data)
