@@ -11,6 +11,7 @@ from benchmarks.cost import model_cost
 from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Steps, Workload
 from keras_multi import backend, optimize_for_inference, optimizers
+from keras_multi.training import record_steps
 from vision.backbones import ResNet
 from vision.classifier import Classifier
 
@@ -221,6 +222,7 @@ class ClassifierTraining(_ClassifierWorkload):
     def build(self, setting: Setting) -> Contender:
         """`Model.fit` of the project's classifier."""
         model = self._compiled(setting)
+        record_steps(model)
 
         def fit(
             images: np.ndarray, labels: np.ndarray, batch_size: int

@@ -14,6 +14,7 @@ from benchmarks.results import Cost
 from benchmarks.two_tower import Pairs, Towers, keras_model
 from benchmarks.workload import Contender, Setting, Workload
 from keras_multi import backend
+from keras_multi.training import record_steps
 
 
 class RetrievalTraining(Workload):
@@ -31,7 +32,7 @@ class RetrievalTraining(Workload):
 
     def steps(self, batch_size: int) -> int:
         """Fewer for large batches."""
-        return min(max(4096 // batch_size, 2), 16)
+        return min(max(16384 // batch_size, 2), 16)
 
     def cost(self, batch_size: int) -> Cost:
         """Counts a step."""
@@ -49,6 +50,7 @@ class RetrievalTraining(Workload):
     def build(self, setting: Setting) -> Contender:
         """The model on shared layers."""
         model = keras_model(self.towers, setting)
+        record_steps(model)
         return KerasTraining(model, self.pairs(setting), setting)
 
     def native(self, setting: Setting) -> Contender | None:

@@ -14,6 +14,12 @@ from keras_multi.backend.torch_layers import FusedLayers, lay_out_kernels
 from keras_multi.backend.torch_replay import Recorder, kind
 
 TOLERANCE = 1e-4
+FIXED = (  # which give the same each time, that nobody writes into
+    torch.ops.aten.arange.default,
+    torch.ops.aten.arange.start,
+    torch.ops.aten.arange.start_step,
+    torch.ops.aten.scalar_tensor.default,
+)
 SHAPES = 32  # of batches, for which steps are recorded
 Apply = Callable[..., Any]
 
@@ -151,6 +157,13 @@ class _StepRecorder(Recorder):
         self.trained: list[Any] = []
         with self.graph.inserting_before(next(iter(self.graph.nodes))):
             self._apply = self.graph.placeholder("apply")
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in FIXED:
+            return func(*args, **(kwargs or {}))  # It becomes a constant.
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
     def apply(self, real: Apply, gradients: Any, weights: Any = None) -> None:
         """Calls the optimizer, and notes that and for what."""
