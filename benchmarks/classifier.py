@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from benchmarks.cost import model_cost
+from benchmarks.fitting import Trainer
 from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Steps, Workload
 from keras_multi import backend, optimize_for_inference, optimizers
@@ -223,14 +224,12 @@ class ClassifierTraining(_ClassifierWorkload):
         """`Model.fit` of the project's classifier."""
         model = self._compiled(setting)
         record_steps(model)
+        train = Trainer(model, setting.batch_size)
 
         def fit(
             images: np.ndarray, labels: np.ndarray, batch_size: int
         ) -> float:
-            history = model.fit(
-                images, labels, batch_size, shuffle=False, verbose=0
-            )
-            return float(history.history["loss"][0])
+            return train(images, labels)
 
         return self._contender(fit, setting)
 

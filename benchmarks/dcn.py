@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from benchmarks.fitting import Trainer
 from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Steps, Workload
 from keras_multi import backend, optimize_for_inference, optimizers
@@ -209,7 +210,7 @@ class _OverBatches(Contender):
         )
 
 
-class KerasTraining(_OverBatches):
+class StockTraining(_OverBatches):
     """`Model.fit` over consecutive batches."""
 
     def _fit(self, steps: int) -> float:
@@ -230,6 +231,21 @@ class KerasTraining(_OverBatches):
     def run(self, steps: int) -> None:
         """Trains on the next batches."""
         self._fit(steps)
+
+
+class KerasTraining(StockTraining):
+    """The same as this project does it."""
+
+    def __init__(self, model: Any, batches: Rows, setting: Setting) -> None:
+        super().__init__(model, batches, setting)
+        record_steps(model)
+        self._train = Trainer(model, setting.batch_size)
+
+    def _fit(self, steps: int) -> float:
+        rows = self.steps.take(steps)
+        return self._train(
+            self.batches.inputs(rows), self.batches.targets[rows]
+        )
 
 
 class KerasPrediction(_OverBatches):
@@ -303,7 +319,7 @@ class DCNWorkload(Workload):
         make: Callable[[Shape, Setting], keras.Model],
         setting: Setting,
     ) -> Contender:
-        contender = KerasTraining if self.training else KerasPrediction
+        contender = StockTraining if self.training else KerasPrediction
         return contender(
             make(self.shape, setting), self.batches(setting), setting
         )
@@ -329,7 +345,6 @@ class DCNWorkload(Workload):
         """
         model = keras_model(self.shape, setting)
         if self.training:
-            record_steps(model)
             return KerasTraining(model, self.batches(setting), setting)
         if setting.mode == "compile":
             return KerasPrediction(model, self.batches(setting), setting)

@@ -18,7 +18,6 @@ from benchmarks.dcn import (
 from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Workload
 from keras_multi import backend, optimizers
-from keras_multi.training import record_steps
 from nlp import GPT2
 from nlp.folder import assign
 
@@ -177,7 +176,6 @@ class Training(Workload):
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=setting.mode in ("xla", "compile"),
         )
-        record_steps(model)
         return KerasTraining(model, self.texts(setting), setting)
 
     def native(self, setting: Setting) -> Contender | None:

@@ -14,7 +14,6 @@ from benchmarks.results import Cost
 from benchmarks.two_tower import Pairs, Towers, keras_model
 from benchmarks.workload import Contender, Setting, Workload
 from keras_multi import backend
-from keras_multi.training import record_steps
 
 
 class RetrievalTraining(Workload):
@@ -50,7 +49,6 @@ class RetrievalTraining(Workload):
     def build(self, setting: Setting) -> Contender:
         """The model on shared layers."""
         model = keras_model(self.towers, setting)
-        record_steps(model)
         return KerasTraining(model, self.pairs(setting), setting)
 
     def native(self, setting: Setting) -> Contender | None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from operator import is_
 from typing import Any
 
+import keras
 import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
@@ -243,3 +244,22 @@ def record_steps(model: Any) -> None:
         return
     if not (model.jit_compile or model.run_eagerly):
         model.train_step = RecordedStep(model)
+
+
+class _Loader(torch.utils.data.DataLoader):
+    """The batches of a data set as tensors, one after the other."""
+
+    def __init__(self, batches: Any) -> None:
+        super().__init__(range(len(batches)), batch_size=None)
+        self._batches = batches
+
+    def __iter__(self) -> Any:
+        for i in range(len(self._batches)):
+            yield keras.tree.map_structure(
+                keras.ops.convert_to_tensor, self._batches[i]
+            )
+
+
+def feed(batches: Any) -> Any:
+    """Makes a loader of a data set."""
+    return _Loader(batches)

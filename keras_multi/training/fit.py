@@ -16,6 +16,7 @@ from keras_multi.training.checkpoint import (
     identify,
     remove_checkpoint,
 )
+from keras_multi.training.feed import feed
 from keras_multi.training.progress import (
     NonFiniteLossError,
     ProgressBar,
@@ -172,7 +173,7 @@ def fit(
     chain += [checkpoint, bar]
     try:
         model.fit(
-            batches,
+            feed(batches),
             validation_data=validation,
             validation_batch_size=batch_size,
             epochs=epochs,
