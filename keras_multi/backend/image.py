@@ -36,6 +36,42 @@ def paste(own: Any, images: Any, partner: Any, rows: Any, columns: Any) -> Any:
     return ops.where(inside, ops.take(images, partner, axis=0), own)
 
 
+def literal(values: Any, dtype: str, like: Any) -> Any:
+    """Makes a tensor of numbers in nested tuples, where `like` is."""
+    return ops.convert_to_tensor(values, dtype)
+
+
+def clip(x: Any, low: float, high: float) -> Any:
+    """Gives the numbers between two closest to those of `x`."""
+    return ops.clip(x, low, high)
+
+
+def floor_to_bytes(x: Any) -> Any:
+    """Cuts float32 to uint8, fractions down."""
+    return ops.cast(ops.clip(x, 0.0, 255.0), "uint8")
+
+
+def pack(images: Any) -> Any:
+    """Makes one number of each pixel.
+
+    Args:
+        images: uint8 `(..., 3)`.
+
+    Returns:
+        int32 `(...)`, red in the lowest bits; the highest eight are 0 or,
+        on PyTorch, any.
+    """
+    red, green, blue = (ops.cast(images[..., i], "int32") for i in range(3))
+    return red | ops.left_shift(green, 8) | ops.left_shift(blue, 16)
+
+
+def unpack(packed: Any) -> Any:
+    """Does the reverse of `pack`, whatever the highest eight bits are."""
+    # A byte keeps the lowest bits of what is cast to it.
+    channels = [packed, *(ops.right_shift(packed, bits) for bits in (8, 16))]
+    return ops.stack([ops.cast(c, "uint8") for c in channels], axis=-1)
+
+
 def histogram(numbers: Any, size: int) -> Any:
     """Counts how often each number occurs.
 

@@ -13,8 +13,13 @@ import keras
 from jax.extend import core
 
 from keras_multi.backend.image import blend as blend
+from keras_multi.backend.image import clip as clip
+from keras_multi.backend.image import floor_to_bytes as floor_to_bytes
 from keras_multi.backend.image import histogram as histogram
+from keras_multi.backend.image import literal as literal
+from keras_multi.backend.image import pack as pack
 from keras_multi.backend.image import paste as paste
+from keras_multi.backend.image import unpack as unpack
 from keras_multi.backend.steps import repeated
 
 MODES = ("xla",)
@@ -221,9 +226,10 @@ def rows_that_train(
         anchor: not used.
         state: Keras variables, the table and its accumulator.
         ids: integers `(n,)`.
-        changes: from the accumulator, the ids and the gradients of the rows
-            to rows and what is to be added to the table and the accumulator;
-            `None` if nothing changes.
+        changes: from the ids and the gradients of the rows to rows, what is
+            to be added to the accumulator, and a function from its rows that
+            results to what is to be added to the table; `None` if nothing
+            changes.
 
     Raises:
         ValueError: if the table was looked up in the same trace before and
@@ -244,8 +250,10 @@ def rows_that_train(
         table, accumulator, ids = kept
         if changes is None:
             return table, accumulator, None
-        rows, step, addend = changes(accumulator, ids, gradients)
-        return table.at[rows].add(step), accumulator.at[rows].add(addend), None
+        rows, addend, step = changes(ids, gradients)
+        # Were it read before as well, XLA would copy it to change the copy.
+        accumulator = accumulator.at[rows].add(addend)
+        return table.at[rows].add(step(accumulator[rows])), accumulator, None
 
     lookup.defvjp(forward, train)
     return lookup(table, accumulator, ids)

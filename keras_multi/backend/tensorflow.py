@@ -12,7 +12,12 @@ from tensorflow.compiler.tf2xla.ops.gen_xla_ops import (
 )
 
 from keras_multi.backend import image
+from keras_multi.backend.image import clip as clip
+from keras_multi.backend.image import floor_to_bytes as floor_to_bytes
 from keras_multi.backend.image import histogram as histogram
+from keras_multi.backend.image import literal as literal
+from keras_multi.backend.image import pack as pack
+from keras_multi.backend.image import unpack as unpack
 from keras_multi.backend.steps import repeated
 from keras_multi.backend.tensorflow_graph import UnknownError, count
 from keras_multi.backend.threefry import threefry
@@ -245,9 +250,10 @@ def rows_that_train(
         anchor: a trainable scalar, that a gradient may pass.
         state: Keras variables, the table and its accumulator.
         ids: integers `(n,)`.
-        changes: from the accumulator, the ids and the gradients of the rows
-            to rows and what is to be added to the table and the accumulator;
-            `None` if nothing changes.
+        changes: from the ids and the gradients of the rows to rows, what is
+            to be added to the accumulator, and a function from its rows that
+            results to what is to be added to the table; `None` if nothing
+            changes.
     """
     table, accumulator = (variable.value for variable in state)
 
@@ -257,9 +263,10 @@ def rows_that_train(
     @tf.custom_gradient
     def lookup(anchor: Any) -> Any:
         def train(gradients: Any) -> Any:
-            rows, step, addend = changes(accumulator, ids, gradients)
-            table.scatter_add(tf.IndexedSlices(step, rows))
+            rows, addend, step = changes(ids, gradients)
             accumulator.scatter_add(tf.IndexedSlices(addend, rows))
+            result = step(tf.gather(accumulator, rows))
+            table.scatter_add(tf.IndexedSlices(result, rows))
             return tf.zeros_like(anchor)
 
         return tf.gather(table, ids), train

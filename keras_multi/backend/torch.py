@@ -9,8 +9,13 @@ import torch
 
 from keras_multi.backend.torch_convolution import PackedKernel
 from keras_multi.backend.torch_image import blend as blend
+from keras_multi.backend.torch_image import clip as clip
+from keras_multi.backend.torch_image import floor_to_bytes as floor_to_bytes
 from keras_multi.backend.torch_image import histogram as histogram
+from keras_multi.backend.torch_image import literal as literal
+from keras_multi.backend.torch_image import pack as pack
 from keras_multi.backend.torch_image import paste as paste
+from keras_multi.backend.torch_image import unpack as unpack
 from keras_multi.backend.torch_linear import int8_linear as int8_linear
 from keras_multi.backend.torch_linear import linear as linear
 from keras_multi.backend.torch_linear import packed as packed
@@ -275,9 +280,9 @@ class _RowsThatTrain(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         table, accumulator = ctx.state
-        rows, step, addend = ctx.changes(accumulator, ctx.ids, gradients[0])
-        table.index_add_(0, rows, step)
+        rows, addend, step = ctx.changes(ctx.ids, gradients[0])
         accumulator.index_add_(0, rows, addend)
+        table.index_add_(0, rows, step(accumulator.index_select(0, rows)))
         return torch.zeros_like(ctx.anchor), None, None, None
 
 
@@ -293,9 +298,10 @@ def rows_that_train(
         anchor: a trainable scalar, that a gradient may pass.
         state: Keras variables, the table and its accumulator.
         ids: integers `(n,)`.
-        changes: from the accumulator, the ids and the gradients of the rows
-            to rows and what is to be added to the table and the accumulator;
-            `None` if nothing changes.
+        changes: from the ids and the gradients of the rows to rows, what is
+            to be added to the accumulator, and a function from its rows that
+            results to what is to be added to the table; `None` if nothing
+            changes.
     """
     if changes is None:
         return torch.index_select(state[0].value.detach(), 0, ids)

@@ -6,6 +6,7 @@ are chosen by their bits.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -63,6 +64,58 @@ def _parts(*tensors: Any) -> Iterator[tuple[Any, ...]]:
     """Splits along the first axis, by the size of the first tensor."""
     images = max(PART // max(prod(tensors[0].shape[1:]), 1), 1)
     return zip(*(x.split(images) for x in tensors), strict=True)
+
+
+def literal(values: Any, dtype: str, like: Any) -> Any:
+    """As `image.literal`; eager, the same tensor each time."""
+    return _literal(values, getattr(torch, dtype), like.device)
+
+
+@cache
+def _literal(values: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
+def clip(x: Any, low: float, high: float) -> Any:
+    """As `image.clip`; Keras's compares with tensors, at a seventh the rate."""
+    return torch.clamp(x, low, high)
+
+
+def floor_to_bytes(x: Any) -> Any:
+    """As `image.floor_to_bytes`, three times as fast by way of int16."""
+    return x.clamp(0.0, 255.0).to(torch.int16).to(torch.uint8)
+
+
+def pack(images: Any) -> Any:
+    """As `image.pack`; four pixels are three words."""
+    height, width = images.shape[-3:-1]
+    if height * width % 4:
+        red, green, blue = (images[..., i].int() for i in range(3))
+        return red | (green << 8) | (blue << 16)
+    words = images.reshape(-1, 12).view(torch.int32)
+    first, second, third = words.unbind(1)
+    pixels = words.new_empty((len(words), 4))
+    pixels[:, 0] = first
+    pixels[:, 1] = (second << 8).bitwise_or_((first >> 24).bitwise_and_(0xFF))
+    pixels[:, 2] = (third << 16).bitwise_or_(
+        (second >> 16).bitwise_and_(0xFFFF)
+    )
+    pixels[:, 3] = third >> 8
+    return pixels.reshape(images.shape[:-1])
+
+
+def unpack(packed: Any) -> Any:
+    """As `image.unpack`; four pixels are three words."""
+    height, width = packed.shape[-2:]
+    if height * width % 4:
+        channels = (packed, packed >> 8, packed >> 16)
+        return torch.stack([c.to(torch.uint8) for c in channels], -1)
+    first, second, third, fourth = packed.reshape(-1, 4).unbind(1)
+    words = packed.new_empty((len(first), 3))
+    words[:, 0] = (second << 24).bitwise_or_(first & 0xFFFFFF)
+    words[:, 1] = (third << 16).bitwise_or_((second >> 8).bitwise_and_(0xFFFF))
+    words[:, 2] = (fourth << 8).bitwise_or_((third >> 16).bitwise_and_(0xFF))
+    return words.view(torch.uint8).reshape(*packed.shape, 3)
 
 
 def histogram(numbers: Any, size: int) -> Any:

@@ -1,5 +1,6 @@
 """An embedding whose training costs by the batch, not by the table."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -125,15 +126,16 @@ class SparseEmbedding(keras.layers.Layer):
         return ops.cast(rows, self.compute_dtype)
 
     def _changes(
-        self, accumulator: Any, ids: Any, gradients: Any
-    ) -> tuple[Any, Any, Any]:
-        """Rows to change, and what to add to the table and accumulator."""
+        self, ids: Any, gradients: Any
+    ) -> tuple[Any, Any, Callable[[Any], Any]]:
+        """What changes, see `rows_that_train` of the backends."""
         rows, gradients = sum_by_id(ids, gradients)
-        squares = ops.square(gradients)
-        scale = ops.sqrt(
-            ops.take(accumulator, rows, axis=0) + squares + self.epsilon
-        )
-        return rows, -self.learning_rate * gradients / scale, squares
+
+        def step(accumulated: Any) -> Any:
+            scale = ops.sqrt(accumulated + self.epsilon)
+            return -self.learning_rate * gradients / scale
+
+        return rows, ops.square(gradients), step
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)

@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_multi import backend
+
+literal: Callable[..., Any] = backend.framework().literal
+
 # Offsets between two places. To be fair, a multiple of the number of
 # operations; small, so that 32 bits suffice for batches of 100,000 images.
 OFFSETS_PER_OPERATION = 64
@@ -92,21 +96,20 @@ def run(
     """
     batch, size = ops.shape(images)[0], images.shape[1:]
     num_operations = groups[-1].operations[1]
-    results, row, computed = [], ops.arange(batch, dtype="int32"), 0
+    results, shifts, computed = [], [], 0
+    in_order = stage(
+        lambda: ops.take(images, dealt.order, axis=0), (batch, *size)
+    )
     for group in groups:
         slots = places(group.operations, num_operations, batch)
-        members = dealt.order[slots]
-        chosen = stage(
-            lambda members=members: ops.take(images, members, axis=0),
-            (slots.stop - slots.start, *size),
-        )
-        results.append(group.compute(chosen, slots))
+        results.append(group.compute(in_order[slots], slots))
         # A result of this group stands behind those of the groups before.
-        shifted = ops.arange(batch, dtype="int32") + (computed - slots.start)
-        mine = dealt.operations >= group.operations[0]
-        row = ops.where(mine, shifted, row)
+        first, after = group.operations
+        shifts += [computed - slots.start] * (after - first)
         computed = computed + slots.stop - slots.start
-    row = dealt.by_image(row)
+    shift = literal(tuple(shifts), "int32", images)
+    row = ops.arange(batch, dtype="int32")
+    row = dealt.by_image(row + ops.take(shift, dealt.operations, axis=0))
     return stage(
         lambda: ops.take(ops.concatenate(results, axis=0), row, axis=0),
         (batch, *size),

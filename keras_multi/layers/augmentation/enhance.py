@@ -5,7 +5,11 @@ from typing import Any
 from keras import ops
 
 from keras_multi.layers.augmentation.base import per_image
-from keras_multi.layers.augmentation.pointwise import LUMA, to_bytes
+from keras_multi.layers.augmentation.pointwise import (
+    LUMA,
+    LUMA_ONE,
+    to_bytes,
+)
 
 
 def saturate(images: Any, amount: Any) -> Any:
@@ -21,8 +25,10 @@ def saturate(images: Any, amount: Any) -> Any:
     Returns:
         uint8 `(batch, height, width, 3)`.
     """
-    x = ops.cast(images, "float32")
-    return to_bytes(x + per_image(amount) * (x - _gray(x)))
+    planes = [ops.cast(images[..., i], "float32") for i in range(3)]
+    gray, amount = _gray(planes), amount[:, None, None]
+    moved = [to_bytes(x + amount * (x - gray)) for x in planes]
+    return ops.stack(moved, axis=-1)
 
 
 def sharpen(images: Any, amount: Any) -> Any:
@@ -45,10 +51,12 @@ def sharpen(images: Any, amount: Any) -> Any:
     return to_bytes(x + ops.pad(edges, ((0, 0), (1, 1), (1, 1), (0, 0))))
 
 
-def _gray(x: Any) -> Any:
-    """Luma, rounded, once for each channel."""
-    weights = ops.convert_to_tensor([[weight] * 3 for weight in LUMA])
-    return ops.floor(ops.matmul(x, ops.cast(weights, x.dtype)) + 0.5)
+def _gray(planes: list[Any]) -> Any:
+    """Luma, rounded. All sums are whole numbers that float32 has."""
+    red, green, blue = (
+        x * weight for x, weight in zip(planes, LUMA, strict=True)
+    )
+    return ops.floor((red + green + blue) / LUMA_ONE + 0.5)
 
 
 def _smooth(x: Any) -> Any:

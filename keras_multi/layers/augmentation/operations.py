@@ -1,6 +1,6 @@
 """The fourteen operations of RandAugment on a batch, each image its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from math import radians
@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_multi import backend
 from keras_multi.layers.augmentation import affine, deal, pointwise
 from keras_multi.layers.augmentation.enhance import saturate, sharpen
 from keras_multi.layers.augmentation.equalize import equalize
 from keras_multi.layers.augmentation.warp import stage, warp_colors
+
+literal: Callable[..., Any] = backend.framework().literal
 
 ENHANCEMENTS = ("brightness", "contrast", "color", "sharpness")
 MOVES = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
@@ -68,7 +71,7 @@ class Chosen(NamedTuple):
 
     Attributes:
         ids: numbers in `NAMES`, int32 `(batch,)`.
-        amounts: float32 `(batch,)`.
+        amounts: float32 `(batch, 14)`, 0 for what is not done.
     """
 
     ids: Any
@@ -80,13 +83,13 @@ class Chosen(NamedTuple):
 
     def amount(self, name: str) -> Any:
         """The amount where the operation is this one, otherwise 0."""
-        return ops.where(self.ids == ID[name], self.amounts, 0.0)
+        return self.amounts[:, ID[name]]
 
 
 def choose(
     operations: Any, strength: Any, negative: Any, amounts: Sequence[float]
 ) -> Chosen:
-    """Gives each operation its amount.
+    """Gives each operation its amount, in the direction that was drawn.
 
     Args:
         operations: numbers in `NAMES`, int32 `(batch,)`.
@@ -95,12 +98,24 @@ def choose(
             directions goes the other way.
         amounts: at full strength, one for each of `NAMES`.
     """
-    full = ops.convert_to_tensor(list(amounts), "float32")
-    signed = ops.convert_to_tensor([float(n in SIGNED) for n in NAMES])
-    turn = 2.0 * ops.cast(negative, "float32")
-    sign = 1.0 - turn * ops.take(signed, operations, axis=0)
-    amount = ops.take(full, operations, axis=0) * strength * sign
-    return Chosen(operations, amount)
+    table = literal(_both_ways(tuple(amounts)), "float32", strength)
+    row = operations + len(NAMES) * ops.cast(negative, "int32")
+    full = ops.take(table, row, axis=0)
+    return Chosen(operations, full * strength[:, None])
+
+
+def _both_ways(amounts: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
+    """Rows of `Chosen.amounts` at full strength, there and then back."""
+    size = len(NAMES)
+    there = [
+        (0.0,) * i + (amounts[i],) + (0.0,) * (size - 1 - i)
+        for i in range(size)
+    ]
+    back = [
+        tuple(-x for x in row) if name in SIGNED else row
+        for name, row in zip(NAMES, there, strict=True)
+    ]
+    return (*there, *back)
 
 
 def run(

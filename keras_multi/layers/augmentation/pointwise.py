@@ -6,14 +6,22 @@ height, 3 width)`, since frameworks are slow where an axis of three values is
 the one that broadcasts or stays.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
 
+from keras_multi import backend
+
+literal: Callable[..., Any] = backend.framework().literal
+floor_to_bytes: Callable[..., Any] = backend.framework().floor_to_bytes
+
 # A product that should be a whole number may fall just below it.
 ROUNDING = 1e-3
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as `Image.convert("L")`
+# ITU-R 601-2 in 65536ths, as `Image.convert("L")`.
+LUMA = (19595.0, 38470.0, 7471.0)
+LUMA_ONE = 65536.0
 
 
 def solarize(lines: Any, threshold: Any) -> Any:
@@ -48,7 +56,7 @@ def scale(lines: Any, factor: Any, offset: Any) -> Any:
     width = lines.shape[2] // 3
     factor = ops.tile(factor, (1, width))[:, None, :]
     offset = ops.tile(offset + ROUNDING, (1, width))[:, None, :]
-    return _floor_to_bytes(lines * factor + offset)
+    return floor_to_bytes(lines * factor + offset)
 
 
 def stretch(lines: Any) -> tuple[Any, Any]:
@@ -73,17 +81,13 @@ def stretch(lines: Any) -> tuple[Any, Any]:
 def mean_gray(lines: Any) -> Any:
     """Mean luma of float32 images, rounded: float32 `(batch,)`."""
     channels = ops.mean(_by_channel(ops.mean(lines, axis=1)), axis=1)
-    luma = channels * ops.convert_to_tensor(LUMA, "float32")
-    return ops.floor(ops.sum(luma, axis=1) + 0.5)
+    luma = literal(LUMA, "float32", channels)
+    return ops.floor(ops.sum(channels * luma, axis=1) / LUMA_ONE + 0.5)
 
 
 def to_bytes(x: Any) -> Any:
     """Cuts floats to bytes, fractions down, as Pillow does."""
-    return _floor_to_bytes(x + ROUNDING)
-
-
-def _floor_to_bytes(x: Any) -> Any:
-    return ops.cast(ops.clip(x, 0.0, 255.0), "uint8")
+    return floor_to_bytes(x + ROUNDING)
 
 
 def _by_channel(line: Any) -> Any:

@@ -17,8 +17,12 @@ PIXEL_BITS = 16
 PIXEL = 1 << PIXEL_BITS
 RED_AND_BLUE, GREEN = 0xFF00FF, 0xFF00
 
+clip: Callable[..., Any] = backend.framework().clip
+literal: Callable[..., Any] = backend.framework().literal
 gather: Callable[..., Any] = backend.framework().gather
+pack: Callable[..., Any] = backend.framework().pack
 stage: Callable[..., Any] = backend.framework().stage
+unpack: Callable[..., Any] = backend.framework().unpack
 _shift = ops.right_shift  # TensorFlow has no `>>`
 
 
@@ -39,7 +43,7 @@ def warp_colors(
         uint8 `(batch, height, width, 3)`.
     """
     sample = _nearest if interpolation == "nearest" else _bilinear
-    return _unpack(sample(images, maps, fill * 0x010101, gate))
+    return unpack(sample(images, maps, fill * 0x010101, gate))
 
 
 def warp_classes(classes: Any, maps: Any, height: int, width: int) -> Any:
@@ -69,7 +73,7 @@ def _places(maps: Any, height: int, width: int) -> tuple[Any, Any]:
         x and y, int32 `(batch, height, width)`, in 1/65536 pixel.
     """
     lines = ops.reshape(maps, (-1, 2, 3))
-    middle = ops.convert_to_tensor([0.5, 0.5, 1.0], "float32")
+    middle = literal((0.5, 0.5, 1.0), "float32", lines)
     first = ops.sum(lines * middle, axis=2, keepdims=True)
     numbers = ops.concatenate([lines[:, :, :2], first], axis=2) * PIXEL
     fixed = ops.cast(ops.floor(numbers + 0.5), "int32")[..., None, None]
@@ -83,12 +87,12 @@ def _places(maps: Any, height: int, width: int) -> tuple[Any, Any]:
 
 
 def _inside(place: Any, side: int) -> Any:
-    return ops.equal(ops.clip(place, 0, side * PIXEL - 1), place)
+    return ops.equal(clip(place, 0, side * PIXEL - 1), place)
 
 
 def _pixel(place: Any, side: int) -> Any:
     """The pixel of a place, or the closest one."""
-    return _shift(ops.clip(place, 0, side * PIXEL - 1), PIXEL_BITS)
+    return _shift(clip(place, 0, side * PIXEL - 1), PIXEL_BITS)
 
 
 def _index(x: Any, y: Any, height: int, width: int) -> Any:
@@ -104,13 +108,13 @@ def _nearest(images: Any, maps: Any, fill: int, gate: Any) -> Any:
 
     def bordered() -> Any:
         border = ((0, 0), (1, 1), (1, 1))
-        packed = ops.pad(_pack(images), border, constant_values=fill)
+        packed = ops.pad(pack(images), border, constant_values=fill)
         return ops.reshape(packed, (-1,))
 
     def index() -> Any:
         x, y = _places(maps, height, width)
-        x = ops.clip(_shift(x, PIXEL_BITS), -1, width)
-        y = ops.clip(_shift(y, PIXEL_BITS), -1, height)
+        x = clip(_shift(x, PIXEL_BITS), -1, width)
+        y = clip(_shift(y, PIXEL_BITS), -1, height)
         first = ops.arange(batch, dtype="int32") * size + (wide + 1)
         return y * wide + x + first[:, None, None]
 
@@ -129,7 +133,7 @@ def _bilinear(images: Any, maps: Any, fill: int, gate: Any) -> Any:
     (height, width), batch = images.shape[1:3], ops.shape(images)[0]
     packed = stage(
         gate,
-        lambda: ops.reshape(_pack(images), (-1,)),
+        lambda: ops.reshape(pack(images), (-1,)),
         (batch * height * width,),
         "int32",
     )
@@ -137,8 +141,8 @@ def _bilinear(images: Any, maps: Any, fill: int, gate: Any) -> Any:
     def mixed() -> Any:
         x, y = _places(maps, height, width)
         # From here on relative to the middle of the first pixel.
-        u = ops.clip(x - PIXEL // 2, 0, (width - 1) * PIXEL)
-        v = ops.clip(y - PIXEL // 2, 0, (height - 1) * PIXEL)
+        u = clip(x - PIXEL // 2, 0, (width - 1) * PIXEL)
+        v = clip(y - PIXEL // 2, 0, (height - 1) * PIXEL)
         left, top = _shift(u, PIXEL_BITS), _shift(v, PIXEL_BITS)
         right = ops.minimum(left + 1, width - 1)
         bottom = ops.minimum(top + 1, height - 1)
@@ -162,15 +166,3 @@ def _bilinear(images: Any, maps: Any, fill: int, gate: Any) -> Any:
         return ops.where(inside, colors, fill)
 
     return stage(gate, mixed, (batch, height, width), "int32")
-
-
-def _pack(images: Any) -> Any:
-    """Bytes `(batch, height, width, 3)` to an int32 for each pixel."""
-    red, green, blue = (ops.cast(images[..., i], "int32") for i in range(3))
-    return red | ops.left_shift(green, 8) | ops.left_shift(blue, 16)
-
-
-def _unpack(packed: Any) -> Any:
-    """The reverse; a byte keeps the lowest bits of what is cast to it."""
-    channels = [packed, _shift(packed, 8), _shift(packed, 16)]
-    return ops.stack([ops.cast(c, "uint8") for c in channels], axis=-1)

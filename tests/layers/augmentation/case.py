@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops, tree
 
 from keras_multi import backend
+from keras_multi.layers.augmentation import operations
 
 # The same in most tests: JAX compiles each operation anew for each shape.
 COUNT, HEIGHT, WIDTH = 42, 40, 56
@@ -33,6 +34,12 @@ def _photographs() -> np.ndarray:
 def photographs(count: int = COUNT) -> np.ndarray:
     """Pieces of two photographs, uint8 `(count, HEIGHT, WIDTH, 3)`."""
     return _photographs()[:count].copy()
+
+
+def chosen_of(ids: Any, amounts: Any) -> operations.Chosen:
+    """Operations and their amounts, both `(batch,)`."""
+    own = ops.one_hot(ids, len(operations.NAMES), dtype="float32")
+    return operations.Chosen(ids, own * amounts[:, None])
 
 
 def everything(count: int = COUNT) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from keras_multi.layers import (
     RandomResizedCrop,
 )
 from keras_multi.layers.augmentation import operations, targets, warp
-from tests.layers.augmentation.case import COUNT, HEIGHT, WIDTH
+from tests.layers.augmentation.case import COUNT, HEIGHT, WIDTH, chosen_of
 
 GEOMETRIC = {
     "rotate": 0.6,
@@ -82,7 +82,7 @@ def test_boxes_move_with_the_pixels(name):
     batch = rendered(6)
     ids = ops.convert_to_tensor([operations.ID[name]] * 6, "int32")
     signs = ops.convert_to_tensor([1.0, -1.0] * 3)
-    chosen = operations.Chosen(ids, signs * GEOMETRIC[name])
+    chosen = chosen_of(ids, signs * GEOMETRIC[name])
     maps = operations.move_maps(chosen, HEIGHT, WIDTH)
     standard = RandomFlip().standard(
         {
@@ -143,7 +143,7 @@ def test_boxes_nearly_outside_are_dropped():
     ids = ops.convert_to_tensor([operations.ID["translate_x"]] * 2, "int32")
     widths = batch["bounding_boxes"]["boxes"][:, 0, 2] - x1
     shift = x1 + widths * np.array([0.95, 0.8], "float32")
-    chosen = operations.Chosen(ids, ops.convert_to_tensor(shift))
+    chosen = chosen_of(ids, ops.convert_to_tensor(shift))
     maps = operations.move_maps(chosen, HEIGHT, WIDTH)
     standard = {
         "bounding_boxes": {

@@ -12,6 +12,7 @@ from tests.layers.augmentation.case import (
     COUNT,
     HEIGHT,
     WIDTH,
+    chosen_of,
     photographs,
 )
 
@@ -81,7 +82,7 @@ def run_each(interpolation):
     found = operations.run(
         ops.convert_to_tensor(images),
         deal.Deal(ops.convert_to_tensor(order), ops.convert_to_tensor(ids)),
-        operations.Chosen(
+        chosen_of(
             ops.convert_to_tensor(ids),
             ops.convert_to_tensor(amounts, "float32"),
         ),
@@ -117,7 +118,7 @@ def test_one_level_stays(value):
     found = operations.run(
         ops.convert_to_tensor(images),
         deal.Deal(order, ids),
-        operations.Chosen(ids, ops.zeros((COUNT,))),
+        chosen_of(ids, ops.zeros((COUNT,))),
         "nearest",
         0,
         ops.convert_to_tensor(True),
