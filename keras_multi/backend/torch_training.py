@@ -250,13 +250,12 @@ class _Loader(torch.utils.data.DataLoader):
     """The batches of a data set as tensors, one after the other."""
 
     def __init__(self, batches: Any) -> None:
-        super().__init__(range(len(batches)), batch_size=None)
-        self._batches = batches
+        super().__init__(batches, batch_size=None)
 
     def __iter__(self) -> Any:
-        for i in range(len(self._batches)):
+        for i in range(len(self)):
             yield keras.tree.map_structure(
-                keras.ops.convert_to_tensor, self._batches[i]
+                keras.ops.convert_to_tensor, self.dataset[i]
             )
 
 
