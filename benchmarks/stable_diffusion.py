@@ -148,7 +148,7 @@ class ModelCall(Workload):
         return found
 
 
-def native() -> Any:
+def diffusers_models() -> Any:
     """Imports the models of diffusers, which need PyTorch."""
     return importlib.import_module("benchmarks.workloads.native.diffusers")
 

@@ -66,6 +66,13 @@ def generate(
             "..."
         ),
     ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            help="Noises for each picture, to choose from so that those of a "
+            "prompt differ; 1: no choice."
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="The same seed gives the same picture.")
     ] = None,
@@ -131,6 +138,7 @@ def generate(
         "num_steps": steps,
         "guidance_scale": guidance,
         "scheduler": scheduler,
+        "candidates": candidates,
         "seed": seed,
         "img_height": height,
         "img_width": width,
@@ -145,11 +153,12 @@ def generate(
     if source is None and not prompts:
         raise UsageError("give a prompt, or a picture with --from")
     select_backend(backend)
+    from diffusion.generate import BEFORE
     from diffusion.generate import Settings as PictureSettings
     from diffusion.generate import generate as make
     from diffusion.picture import settings_of
 
-    fields = {} if source is None else settings_of(source)
+    fields = {} if source is None else BEFORE | settings_of(source)
     fields |= {name: v for name, v in given.items() if v is not None}
     settings = PictureSettings.of(fields)
     files = make(settings, output, low_memory=low_memory)
@@ -239,6 +248,10 @@ def evaluate(
         float, typer.Option(help="How much more than without the prompt.")
     ] = 2.0,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    candidates: Annotated[
+        int,
+        typer.Option(help="Noises for each of three pictures of a prompt."),
+    ] = 4,
     sheet: Annotated[
         Path | None,
         typer.Option(help="PNG file for the pictures of the held-out pairs."),
@@ -250,5 +263,5 @@ def evaluate(
     select_backend(backend)
     from diffusion.evaluate import evaluate as measure
 
-    result = measure(preset, steps, guidance, seed, sheet=sheet)
+    result = measure(preset, steps, guidance, seed, candidates, sheet=sheet)
     show_metrics(result, as_json)

@@ -17,8 +17,8 @@ from keras_multi import backend
 from keras_multi.files import replacing
 
 BATCH = 64
-NUM_STEPS, GUIDANCE, SCHEDULER = 20, 2.0, "ddim"
-VARIED = 64  # prompts of which three pictures are compared
+NUM_STEPS, GUIDANCE, SCHEDULER, CANDIDATES = 20, 2.0, "ddim", 4
+VARIED, TIMES = 64, 3  # prompts of which so many pictures are compared
 # Two pictures differ at first sight if the PSNR between them is less, in dB.
 # Each of the drawings is below 17.5 to itself in another place.
 VISIBLE = 20.0
@@ -46,6 +46,7 @@ def evaluate(
     num_steps: int = NUM_STEPS,
     guidance_scale: float = GUIDANCE,
     seed: int = 0,
+    candidates: int = CANDIDATES,
     pictures: int | None = None,
     sheet: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -57,6 +58,7 @@ def evaluate(
         num_steps: see `Options`.
         guidance_scale: the same.
         seed: the same.
+        candidates: the same, where a prompt has three pictures.
         pictures: number of drawings that it was trained on, if not all.
         sheet: PNG file for the pictures of the held-out pairs, with a red
             frame where the judge finds another color or thing, and of some
@@ -90,11 +92,20 @@ def evaluate(
     texts = sorted({text for own in split.train.captions for text in own})
     pairs = [own[0] for own in split.held_out.captions]
     varied = texts[:: max(1, len(texts) // VARIED)]
-    prompts = texts + pairs + varied * 3
     made = generate(
-        pipeline, prompts, num_steps, guidance_scale, seed, progress
+        pipeline, texts + pairs, num_steps, guidance_scale, seed, progress
     )
-    known, new, thrice = np.split(made, [len(texts), len(texts) + len(pairs)])
+    known, new = np.split(made, [len(texts)])
+    thrice = generate(
+        pipeline,
+        varied,
+        num_steps,
+        guidance_scale,
+        seed,
+        progress,
+        TIMES,
+        candidates,
+    )
     found = nearest(known, split.train.drawings)
     good = [
         text in split.train.captions[drawing]
@@ -115,7 +126,8 @@ def evaluate(
             composed + [good[i] for i in shown],
         )
     firsts = [split.train.captions[drawing][0] for drawing in found.drawings]
-    apart = far_apart(thrice.reshape(3, -1, *thrice.shape[1:]))
+    thrice = thrice.reshape(-1, TIMES, *thrice.shape[1:])
+    apart = far_apart(thrice.swapaxes(0, 1))
     return {
         "backend": backend.name(),
         "model": "emoji" if path.name == "emoji" else str(folder),
@@ -160,26 +172,30 @@ def generate(
     guidance_scale: float,
     seed: int,
     progress: bool = False,
+    times: int = 1,
+    candidates: int = 1,
 ) -> np.ndarray:
-    """Makes a picture of each prompt, uint8 `(n, H, W, 3)`.
+    """Makes pictures of each prompt, uint8 `(n * times, H, W, 3)`.
 
     Prompts are taken in batches of one size, each with a seed of its own.
     """
     made = []
-    starts = range(0, len(prompts), BATCH)
+    rows = min(BATCH // times, len(prompts))
+    starts = range(0, len(prompts), rows)
     for number, first in enumerate(
         tqdm(starts, "pictures", disable=None if progress else True)
     ):
-        some = list(prompts[first : first + BATCH])
-        missing = min(BATCH, len(prompts)) - len(some)
+        some = list(prompts[first : first + rows])
         made.append(
             pipeline.text_to_image(
-                some + [""] * missing,
+                some + [""] * (rows - len(some)),
+                batch_size=times,
                 num_steps=num_steps,
                 guidance_scale=guidance_scale,
                 seed=seed + number,
                 scheduler=SCHEDULER,
-            )[: len(some)]
+                candidates=candidates,
+            )[: len(some) * times]
         )
     return np.concatenate(made)
 

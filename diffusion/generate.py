@@ -30,7 +30,10 @@ SMALL: dict[str, Any] = {
     "num_steps": 20,
     "guidance_scale": 2.0,
     "scheduler": "ddim",
+    "candidates": 4,
 }
+# Settings that a file without them was made with.
+BEFORE = {"candidates": 1}
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Settings:
             the preset.
         guidance_scale: how much more than without the prompt.
         scheduler: name of the sampler.
+        candidates: noises to choose that of each picture from.
         seed: of the noise; drawn if `None`.
         img_height: height in pixels; `None` for that of the preset.
         img_width: width in pixels; the same.
@@ -67,6 +71,7 @@ class Settings:
     num_steps: int | None = None
     guidance_scale: float | None = None
     scheduler: str | None = None
+    candidates: int | None = None
     seed: int | None = None
     img_height: int | None = None
     img_width: int | None = None
@@ -106,7 +111,13 @@ class Settings:
         known = known | {"seed": drawn}
         missing = {
             name: known[name]
-            for name in ("num_steps", "guidance_scale", "scheduler", "seed")
+            for name in (
+                "num_steps",
+                "guidance_scale",
+                "scheduler",
+                "candidates",
+                "seed",
+            )
             if getattr(given, name) is None
         }
         return dataclasses.replace(given, **missing)
@@ -177,6 +188,7 @@ def make(
             "num_steps",
             "guidance_scale",
             "scheduler",
+            "candidates",
             "seed",
         )
     }

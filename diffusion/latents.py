@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from diffusion.candidates import choose, preview
 from diffusion.options import Noise, Options
 from diffusion.sampling import Kept, SamplingLoop
-from diffusion.schedulers import NoiseSchedule
+from diffusion.schedulers import NoiseSchedule, Plan
 from keras_multi.errors import UsageError
 
 
@@ -52,6 +53,7 @@ def sample(
     schedule: NoiseSchedule,
     shape: tuple[int, ...],
     contexts: Any,
+    prompts: int,
     options: Options,
     noise: Any = None,
     strength: float = 1.0,
@@ -65,6 +67,7 @@ def sample(
         schedule: of the noise that it was trained with.
         shape: of the latents, `(B, h, w, C)`.
         contexts: see `guided`.
+        prompts: number of prompts, each of as many pictures.
         options: how to sample.
         noise: standard normal, to start from in place of a draw.
         strength: share of the steps that are taken, more than 0.
@@ -78,25 +81,42 @@ def sample(
         UsageError: if a number is out of range.
     """
     plan = options.plan(schedule, strength)
+    if noise is not None and np.shape(noise) != shape:
+        raise UsageError(
+            f"noise must have the shape {shape}. Received: {np.shape(noise)}"
+        )
+
+    def run(plan: Plan, first: np.ndarray, **more: Any) -> Any:
+        if clean is None or strength == 1:
+            start = plan.initial_noise_scale * first
+        else:
+            start = plan.clean_level[0] * clean + plan.noise_level[0] * first
+        return loop(
+            plan,
+            start,
+            contexts,
+            guidance_scale=options.guidance_scale,
+            kept=None if mask is None else Kept(clean, first, mask),
+            **more,
+        )
+
     draws = Noise(options.seed, shape[0], shape[1:])
     first = draws.draw()
     if noise is not None:
-        if np.shape(noise) != shape:
-            raise UsageError(
-                f"noise must have the shape {shape}. "
-                f"Received: {np.shape(noise)}"
-            )
         first = np.asarray(noise, "float32")
-    if clean is None or strength == 1:
-        start = plan.initial_noise_scale * first
-    else:
-        start = plan.clean_level[0] * clean + plan.noise_level[0] * first
-    return loop(
+    elif options.candidates > 1 and shape[0] > prompts:
+        others = [
+            Noise(options.seed, shape[0], shape[1:], candidate).draw()
+            for candidate in range(1, options.candidates)
+        ]
+        noises = [first, *others]
+        short = preview(schedule, plan)
+        estimates = [ops.convert_to_numpy(run(short, one)) for one in noises]
+        chosen = choose(np.stack(estimates), prompts)
+        first = np.stack([noises[i][picture] for i, picture in chosen])
+    return run(
         plan,
-        start,
-        contexts,
-        guidance_scale=options.guidance_scale,
+        first,
         noise=draws.draw_steps(plan.num_steps) if plan.is_random else None,
-        kept=None if mask is None else Kept(clean, first, mask),
         callback=options.callback,
     )

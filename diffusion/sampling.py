@@ -9,7 +9,7 @@ from keras import ops
 from diffusion.schedulers import Plan
 from keras_multi import backend
 
-SMALLEST_BUCKET = 16
+SMALLEST_BUCKET = 64
 
 Callback = Callable[[int, int, Any], None]
 

@@ -345,7 +345,13 @@ class StableDiffusion(Components):
             latent = tuple(side // self.downscale for side in size)
             shape = count, *latent, loop.unet.in_channels
             return sample(
-                loop, self.schedule, shape, contexts, options, **start
+                loop,
+                self.schedule,
+                shape,
+                contexts,
+                len(context),
+                options,
+                **start,
             )
 
         return self._unet.run(run)

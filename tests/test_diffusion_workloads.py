@@ -55,6 +55,26 @@ def test_the_model_agrees_with_that_of_diffusers(work, precision, tolerance):
     ours.run(2)
 
 
+def test_the_model_agrees_with_the_native_one():
+    # One resolution with many places to convolve, one with few.
+    work = UNetStep(
+        96,
+        (2,),
+        channels=(8, 16),
+        attention=(True, False),
+        layers_per_block=1,
+        num_heads=(2, 4),
+        context_dim=12,
+        norm_groups=4,
+    )
+    setting = Setting(2, "float32", backend.modes()[0])
+    output = work.build(setting).output()
+    native = work.native(setting)
+    assert relative_error(native.output(), output) < 1e-5
+    native.run(2)
+    assert work.native(Setting(2, "bfloat16", setting.mode)) is None
+
+
 def test_a_call_is_counted():
     # Two operations for each place, tap and pair of channels: projection,
     # entrance, three blocks of the decoder, and the way to colors.

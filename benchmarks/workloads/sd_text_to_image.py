@@ -14,7 +14,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from benchmarks.stable_diffusion import BATCHES, Calls, draw, installed, native
+from benchmarks.stable_diffusion import (
+    BATCHES,
+    Calls,
+    diffusers_models,
+    draw,
+    installed,
+)
 from benchmarks.workload import Contender, Setting, Workload
 from diffusion import VAE, CLIPTextEncoder, StableDiffusion, UNet
 from diffusion.names import slots_of
@@ -86,7 +92,7 @@ class TextToImage(Workload):
             return {}
         with tempfile.TemporaryDirectory() as folder:
             self.pipeline("float32").save_to_preset(folder)
-            call = native().text_to_image(
+            call = diffusers_models().text_to_image(
                 Path(folder),
                 setting.precision,
                 num_inference_steps=self.num_steps,

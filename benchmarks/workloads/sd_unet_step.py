@@ -4,6 +4,8 @@ With one picture it is half a step of the sampler with guidance, with two a
 whole one. Peers are KerasCV on the same backend, and `diffusers`.
 """
 
+import functools
+import importlib
 from typing import Any
 
 import keras
@@ -13,12 +15,19 @@ from keras import ops
 from benchmarks.stable_diffusion import (
     BATCHES,
     Call,
+    Calls,
     Inputs,
     ModelCall,
-    native,
+    diffusers_models,
+    draw,
+    filled,
     with_weights_of,
 )
+from benchmarks.workload import Contender, Setting
+from diffusion.config import config_of
+from diffusion.names import slots_of
 from diffusion.unet import UNet, sinusoids
+from keras_multi import backend
 
 TOKENS = 77
 
@@ -64,7 +73,27 @@ class UNetStep(ModelCall):
 
     def diffusers(self, *arguments: Any) -> Call:
         """Its `UNet2DConditionModel`."""
-        return native().unet(*arguments)
+        return diffusers_models().unet(*arguments)
+
+    def native(self, setting: Setting) -> Contender | None:
+        """The UNet written by hand for this backend."""
+        if setting.precision != "float32":
+            return None
+        call = _native(self, setting.mode)
+        return Calls(call, self.inputs(setting.batch_size))
+
+
+@functools.lru_cache(maxsize=1)
+def _native(workload: UNetStep, mode: str) -> Call:
+    module = importlib.import_module(
+        f"benchmarks.workloads.native.unet_{backend.name()}"
+    )
+    model = filled(workload, "float32")
+    weights = (
+        (name, draw(name, slot.shape)) for name, slot in slots_of(model).items()
+    )
+    call: Call = module.unet(weights, config_of(model), mode)
+    return call
 
 
 WORKLOAD = UNetStep(128, batch_sizes=(1, 2))

@@ -10,7 +10,7 @@ from benchmarks.stable_diffusion import (
     Call,
     Inputs,
     ModelCall,
-    native,
+    diffusers_models,
     with_weights_of,
 )
 from diffusion.vae import VAE
@@ -41,7 +41,7 @@ class Decoding(ModelCall):
 
     def diffusers(self, *arguments: Any) -> Call:
         """Its `AutoencoderKL`."""
-        return native().decoder(*arguments)
+        return diffusers_models().decoder(*arguments)
 
 
 WORKLOAD = Decoding(128, batch_sizes=(1,))

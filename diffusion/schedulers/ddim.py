@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffusion.schedulers.noise import NoiseSchedule
 from diffusion.schedulers.plan import Plan
 from diffusion.schedulers.scheduler import Scheduler
 from diffusion.schedulers.spacing import alphas_along, timesteps
@@ -42,18 +43,35 @@ class DDIM(Scheduler):
         visited = np.round(
             timesteps(self.schedule, self.spacing, num_steps, start)
         )
-        now, following = alphas_along(self.schedule, visited, final)
-        variance = (1 - following) / (1 - now) * (1 - now / following)
-        variance *= self.eta**2
-        # The noise in the sample is what is not data:
-        # (sample - sqrt(now) * data) / sqrt(1 - now).
-        direction = np.sqrt((1 - following - variance) / (1 - now))
-        levels = np.append(now, final)
-        return Plan.make(
-            visited,
-            estimate=self.schedule.clean_estimate(now),
-            keep=direction,
-            estimates=np.sqrt(following) - direction * np.sqrt(now),
-            noise=np.sqrt(variance),
-            levels=(np.sqrt(levels), np.sqrt(1 - levels)),
-        )
+        return along(self.schedule, visited, final, self.eta)
+
+
+def along(
+    schedule: NoiseSchedule,
+    visited: np.ndarray,
+    final: float,
+    eta: float = 0.0,
+) -> Plan:
+    """Gives the plan of DDIM along some timesteps.
+
+    Args:
+        schedule: of the noise.
+        visited: whole timesteps, falling, `(N,)`.
+        final: share of the variance that is data after the last one.
+        eta: share of fresh noise.
+    """
+    now, following = alphas_along(schedule, visited, final)
+    variance = (1 - following) / (1 - now) * (1 - now / following)
+    variance *= eta**2
+    # The noise in the sample is what is not data:
+    # (sample - sqrt(now) * data) / sqrt(1 - now).
+    direction = np.sqrt((1 - following - variance) / (1 - now))
+    levels = np.append(now, final)
+    return Plan.make(
+        visited,
+        estimate=schedule.clean_estimate(now),
+        keep=direction,
+        estimates=np.sqrt(following) - direction * np.sqrt(now),
+        noise=np.sqrt(variance),
+        levels=(np.sqrt(levels), np.sqrt(1 - levels)),
+    )

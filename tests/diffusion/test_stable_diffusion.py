@@ -211,6 +211,7 @@ def test_numbers_that_are_not_finite_are_told():
         (lambda m: m.text_to_image("red", batch_size=0), "at least 1"),
         (lambda m: m.text_to_image("red", num_steps=0), "number of steps"),
         (lambda m: m.text_to_image("red", seed=-1), "seed must lie"),
+        (lambda m: m.text_to_image("red", candidates=0), "be at least 1"),
         (lambda m: m.text_to_image("red", steps=3), "no argument 'steps'"),
         (lambda m: m.text_to_image("red", scheduler="x"), "no scheduler 'x'"),
         (
