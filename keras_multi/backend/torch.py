@@ -26,7 +26,9 @@ from keras_multi.backend.torch_operations import operations as operations
 from keras_multi.backend.torch_optimizers import adagrad as adagrad
 from keras_multi.backend.torch_optimizers import adam as adam
 from keras_multi.backend.torch_optimizers import fuses as fuses
+from keras_multi.backend.torch_optimizers import sgd as sgd
 from keras_multi.backend.torch_replay import Replay
+from keras_multi.backend.torch_training import feed as feed
 from keras_multi.backend.torch_training import record_steps as record_steps
 
 MODES = ("eager", "compile")
