@@ -12,7 +12,6 @@ from benchmarks.fitting import Trainer
 from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Steps, Workload
 from keras_multi import backend, optimize_for_inference, optimizers
-from keras_multi.layers import Embedding
 from keras_multi.training import record_steps
 from recsys.dcn import DCN
 
@@ -20,6 +19,8 @@ LEARNING_RATE = 1e-3
 EPSILON = 1e-7
 
 NATIVE_PRECISIONS = ("float32", "mixed_bfloat16")
+TRAINING_OUTPUT_STEPS = 3
+PREDICTION_OUTPUT_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -148,46 +149,16 @@ def keras_model(
         dtype=setting.precision,
     )
     model.build()
-    return _start(model, optimizer, shape, setting)
+    return start(model, optimizer, shape, setting)
 
 
-def stock_model(shape: Shape, setting: Setting) -> keras.Model:
-    """The same with Keras's own optimizer."""
-    return keras_model(shape, setting, keras.optimizers.Adam)
-
-
-def keras_rs_model(shape: Shape, setting: Setting) -> keras.Model:
-    """The same model on the cross layers of keras-rs."""
-    import keras_rs
-
-    policy = setting.precision
-    ids = keras.Input(
-        (len(shape.vocabulary_sizes),), dtype="int32", name="categorical"
-    )
-    dense = keras.Input((shape.num_dense,), name="dense")
-    starts = np.cumsum((0, *shape.vocabulary_sizes[:-1])).astype("int32")
-    embedded = Embedding(
-        sum(shape.vocabulary_sizes), shape.embedding_dim, dtype=policy
-    )(ids + keras.ops.convert_to_tensor(starts))
-    x0 = keras.layers.Concatenate(dtype=policy)(
-        [keras.layers.Flatten(dtype=policy)(embedded), dense]
-    )
-    x = x0
-    for _ in range(shape.num_cross_layers):
-        x = keras_rs.layers.FeatureCross(dtype=policy)(x0, x)
-    for units in shape.deep_units:
-        x = keras.layers.Dense(units, "relu", dtype=policy)(x)
-    output = keras.layers.Dense(1, dtype="float32")(x)
-    model = keras.Model({"categorical": ids, "dense": dense}, output)
-    return _start(model, keras.optimizers.Adam, shape, setting)
-
-
-def _start(
+def start(
     model: keras.Model,
     optimizer: type[keras.optimizers.Adam],
     shape: Shape,
     setting: Setting,
 ) -> keras.Model:
+    """Gives a model its start weights, and compiles it."""
     model.set_weights(shape.weights())
     model.compile(
         optimizer(LEARNING_RATE, epsilon=EPSILON),
@@ -286,10 +257,6 @@ class OptimizedPrediction(KerasPrediction):
         return result
 
 
-TRAINING_OUTPUT_STEPS = 3
-PREDICTION_OUTPUT_ROWS = 256
-
-
 class DCNWorkload(Workload):
     """A DCN of one shape, trained or asked for predictions.
 
@@ -364,9 +331,11 @@ class DCNWorkload(Workload):
         """
         import importlib.util
 
-        makers = {"stock-keras": stock_model} if self.training else {}
+        from benchmarks import dcn_peers
+
+        makers = {"stock-keras": dcn_peers.stock} if self.training else {}
         if importlib.util.find_spec("keras_rs") is not None:
-            makers["keras-rs"] = keras_rs_model
+            makers["keras-rs"] = dcn_peers.keras_rs
         return {
             name: self._contender(make, setting)
             for name, make in makers.items()
