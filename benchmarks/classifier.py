@@ -8,9 +8,11 @@ import keras
 import numpy as np
 
 from benchmarks.cost import model_cost
+from benchmarks.fitting import Trainer
 from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Steps, Workload
-from keras_multi import backend, optimize_for_inference
+from keras_multi import backend, optimize_for_inference, optimizers
+from keras_multi.training import record_steps
 from vision.backbones import ResNet
 from vision.classifier import Classifier
 
@@ -205,7 +207,7 @@ class ClassifierTraining(_ClassifierWorkload):
     def _compiled(self, setting: Setting) -> keras.Model:
         model: keras.Model = self.network.build(setting.precision)
         model.compile(
-            keras.optimizers.SGD(LEARNING_RATE, MOMENTUM),
+            optimizers.SGD(LEARNING_RATE, MOMENTUM),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=setting.mode in ("xla", "compile"),
         )
@@ -221,14 +223,13 @@ class ClassifierTraining(_ClassifierWorkload):
     def build(self, setting: Setting) -> Contender:
         """`Model.fit` of the project's classifier."""
         model = self._compiled(setting)
+        record_steps(model)
+        train = Trainer(model, setting.batch_size)
 
         def fit(
             images: np.ndarray, labels: np.ndarray, batch_size: int
         ) -> float:
-            history = model.fit(
-                images, labels, batch_size, shuffle=False, verbose=0
-            )
-            return float(history.history["loss"][0])
+            return train(images, labels)
 
         return self._contender(fit, setting)
 

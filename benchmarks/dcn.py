@@ -8,10 +8,12 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from benchmarks.fitting import Trainer
 from benchmarks.results import Cost
 from benchmarks.workload import Contender, Setting, Steps, Workload
 from keras_multi import backend, optimize_for_inference, optimizers
 from keras_multi.layers import Embedding
+from keras_multi.training import record_steps
 from recsys.dcn import DCN
 
 LEARNING_RATE = 1e-3
@@ -131,7 +133,11 @@ class Shape:
         return [w.astype("float32") for w in weights]
 
 
-def keras_model(shape: Shape, setting: Setting) -> keras.Model:
+def keras_model(
+    shape: Shape,
+    setting: Setting,
+    optimizer: type[keras.optimizers.Adam] = optimizers.Adam,
+) -> keras.Model:
     """The project's DCN, compiled, with the start weights."""
     model = DCN(
         shape.vocabulary_sizes,
@@ -142,7 +148,12 @@ def keras_model(shape: Shape, setting: Setting) -> keras.Model:
         dtype=setting.precision,
     )
     model.build()
-    return _start(model, optimizers.Adam, shape, setting)
+    return _start(model, optimizer, shape, setting)
+
+
+def stock_model(shape: Shape, setting: Setting) -> keras.Model:
+    """The same with Keras's own optimizer."""
+    return keras_model(shape, setting, keras.optimizers.Adam)
 
 
 def keras_rs_model(shape: Shape, setting: Setting) -> keras.Model:
@@ -199,7 +210,7 @@ class _OverBatches(Contender):
         )
 
 
-class KerasTraining(_OverBatches):
+class StockTraining(_OverBatches):
     """`Model.fit` over consecutive batches."""
 
     def _fit(self, steps: int) -> float:
@@ -220,6 +231,21 @@ class KerasTraining(_OverBatches):
     def run(self, steps: int) -> None:
         """Trains on the next batches."""
         self._fit(steps)
+
+
+class KerasTraining(StockTraining):
+    """The same as this project does it."""
+
+    def __init__(self, model: Any, batches: Rows, setting: Setting) -> None:
+        super().__init__(model, batches, setting)
+        record_steps(model)
+        self._train = Trainer(model, setting.batch_size)
+
+    def _fit(self, steps: int) -> float:
+        rows = self.steps.take(steps)
+        return self._train(
+            self.batches.inputs(rows), self.batches.targets[rows]
+        )
 
 
 class KerasPrediction(_OverBatches):
@@ -281,9 +307,8 @@ class DCNWorkload(Workload):
         self.output_steps = TRAINING_OUTPUT_STEPS if training else 1
 
     def steps(self, batch_size: int) -> int:
-        """Fewer for large batches, and for training."""
-        examples = 2048 if self.training else 8192
-        return min(max(examples // batch_size, 2), 32)
+        """Fewer for large batches."""
+        return min(max(8192 // batch_size, 2), 32)
 
     def cost(self, batch_size: int) -> Cost:
         """Counts a step."""
@@ -294,7 +319,7 @@ class DCNWorkload(Workload):
         make: Callable[[Shape, Setting], keras.Model],
         setting: Setting,
     ) -> Contender:
-        contender = KerasTraining if self.training else KerasPrediction
+        contender = StockTraining if self.training else KerasPrediction
         return contender(
             make(self.shape, setting), self.batches(setting), setting
         )
@@ -312,13 +337,17 @@ class DCNWorkload(Workload):
         )
 
     def build(self, setting: Setting) -> Contender:
-        """The project's DCN, optimized for inference where it predicts.
+        """The project's DCN, made fast as its users would.
 
-        Not where it is compiled as a whole, which each program would be.
+        With recorded steps where it trains, and optimized for inference where
+        it predicts; not where it is compiled as a whole, which each program
+        would be.
         """
-        if self.training or setting.mode == "compile":
-            return self._contender(keras_model, setting)
         model = keras_model(self.shape, setting)
+        if self.training:
+            return KerasTraining(model, self.batches(setting), setting)
+        if setting.mode == "compile":
+            return KerasPrediction(model, self.batches(setting), setting)
         return OptimizedPrediction(model, self.batches(setting), setting)
 
     def native(self, setting: Setting) -> Contender | None:
@@ -328,12 +357,20 @@ class DCNWorkload(Workload):
         )
 
     def peers(self, setting: Setting) -> dict[str, Contender]:
-        """The DCN on the cross layers of keras-rs, where it is installed."""
+        """What Keras alone makes of it.
+
+        `stock-keras` trains the same model by Keras's own steps and optimizer,
+        and `keras-rs` has its cross layers too, where it is installed.
+        """
         import importlib.util
 
-        if importlib.util.find_spec("keras_rs") is None:
-            return {}
-        return {"keras-rs": self._contender(keras_rs_model, setting)}
+        makers = {"stock-keras": stock_model} if self.training else {}
+        if importlib.util.find_spec("keras_rs") is not None:
+            makers["keras-rs"] = keras_rs_model
+        return {
+            name: self._contender(make, setting)
+            for name, make in makers.items()
+        }
 
 
 def native_contender(

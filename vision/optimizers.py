@@ -71,14 +71,14 @@ class _LayerRates:
 
 
 @keras.saving.register_keras_serializable("vision")
-class SGD(_LayerRates, keras.optimizers.SGD):
-    """`keras.optimizers.SGD` with a rate of its own for each variable.
+class SGD(_LayerRates, optimizers.SGD):
+    """`keras_multi.optimizers.SGD` with a rate of its own for each variable.
 
     Args:
-        *args: arguments of `keras.optimizers.SGD`.
+        *args: arguments of `keras_multi.optimizers.SGD`.
         layer_rates: path of a variable to the factor of its learning rate;
             1 for all others. `vision.Classifier.layer_rates` makes it.
-        **kwargs: arguments of `keras.optimizers.SGD`.
+        **kwargs: arguments of `keras_multi.optimizers.SGD`.
 
     Raises:
         ValueError: if a factor is not positive, a path is that of no

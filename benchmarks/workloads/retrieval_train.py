@@ -31,7 +31,7 @@ class RetrievalTraining(Workload):
 
     def steps(self, batch_size: int) -> int:
         """Fewer for large batches."""
-        return min(max(4096 // batch_size, 2), 16)
+        return min(max(16384 // batch_size, 2), 16)
 
     def cost(self, batch_size: int) -> Cost:
         """Counts a step."""

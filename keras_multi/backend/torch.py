@@ -26,7 +26,9 @@ from keras_multi.backend.torch_operations import operations as operations
 from keras_multi.backend.torch_optimizers import adagrad as adagrad
 from keras_multi.backend.torch_optimizers import adam as adam
 from keras_multi.backend.torch_optimizers import fuses as fuses
+from keras_multi.backend.torch_optimizers import sgd as sgd
 from keras_multi.backend.torch_replay import Replay
+from keras_multi.backend.torch_training import feed as feed
 from keras_multi.backend.torch_training import record_steps as record_steps
 
 MODES = ("eager", "compile")
@@ -307,7 +309,7 @@ def rows_that_train(
             results to what is to be added to the table; `None` if nothing
             changes.
     """
-    if changes is None:
+    if changes is None or not torch.is_grad_enabled():
         return torch.index_select(state[0].value.detach(), 0, ids)
     values = [variable.value.detach() for variable in state]
     rows: Any = _RowsThatTrain.apply(anchor.value, values, ids, changes)

@@ -43,10 +43,14 @@ def adam(
         weight_decay: share of the weights, times the learning rate, that they
             lose before.
     """
-    first, second, *largest = ([v.value for v in m] for m in moments)
+    values = [variable.value for variable in variables]
+    states = [[v.value for v in m] for m in moments]
+    for state in states:
+        _lay_out_as(values, state)
+    first, second, *largest = states
     adamw(
-        [variable.value for variable in variables],
-        gradients,
+        values,
+        _laid_out_as(values, gradients),
         first,
         second,
         largest[0] if largest else [],
@@ -60,6 +64,54 @@ def adam(
         weight_decay=weight_decay,
         eps=epsilon / (1 - betas[1] ** step) ** 0.5,
         maximize=False,
+    )
+
+
+@torch.no_grad()
+def sgd(
+    variables: Sequence[Any],
+    gradients: list[torch.Tensor],
+    momentums: Sequence[Any],
+    learning_rate: float,
+    momentum: float,
+    nesterov: bool,
+) -> None:
+    """Takes a step of stochastic gradient descent in one pass.
+
+    Keras keeps the steps that were taken, PyTorch the sums of gradients that
+    a step is the learning rate's multiple of. PyTorch's kernel takes those of
+    Keras where it is told to damp each gradient down to its part of the step,
+    and to add the sum as it is.
+
+    Args:
+        variables: weights.
+        gradients: of the loss.
+        momentums: the steps taken last; none without momentum.
+        learning_rate: step size.
+        momentum: share of the last step that is taken again.
+        nesterov: whether to go a momentum ahead, which takes four passes, as
+            PyTorch does not take the learning rate then.
+    """
+    values = [variable.value for variable in variables]
+    steps = [variable.value for variable in momentums]
+    _lay_out_as(values, steps)
+    if steps and nesterov:
+        torch._foreach_mul_(steps, momentum)
+        torch._foreach_add_(steps, gradients, alpha=-learning_rate)
+        torch._foreach_add_(values, steps, alpha=momentum)
+        torch._foreach_add_(values, gradients, alpha=-learning_rate)
+        return
+    torch._fused_sgd_(
+        values,
+        _laid_out_as(values, gradients),
+        steps,
+        weight_decay=0.0,
+        momentum=momentum,
+        lr=-1.0 if steps else learning_rate,
+        dampening=1 + learning_rate,
+        nesterov=False,
+        maximize=False,
+        is_first_step=False,
     )
 
 
@@ -92,3 +144,23 @@ def adagrad(
         roots,
         value=-learning_rate,
     )
+
+
+def _lay_out_as(values: list[Any], states: list[Any]) -> None:
+    """Gives states the layout of their weights.
+
+    The fused kernels take all tensors in the order of their memory.
+    """
+    for value, state in zip(values, states, strict=False):
+        if state.stride() != value.stride():
+            state.data = torch.empty_like(value).copy_(state)
+
+
+def _laid_out_as(values: list[Any], gradients: list[Any]) -> list[Any]:
+    """Gradients in the layout of their weights."""
+    return [
+        gradient
+        if gradient.stride() == value.stride()
+        else torch.empty_like(value).copy_(gradient)
+        for value, gradient in zip(values, gradients, strict=True)
+    ]

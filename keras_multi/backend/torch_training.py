@@ -6,20 +6,30 @@ from contextlib import contextmanager
 from operator import is_
 from typing import Any
 
+import keras
 import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
-from keras_multi.backend.torch_replay import PROGRAMS, Recorder, kind
+from keras_multi.backend.torch_layers import FusedLayers, lay_out_kernels
+from keras_multi.backend.torch_replay import Recorder, kind
 
 TOLERANCE = 1e-4
+FIXED = (  # which give the same each time, that nobody writes into
+    torch.ops.aten.arange.default,
+    torch.ops.aten.arange.start,
+    torch.ops.aten.arange.start_step,
+    torch.ops.aten.scalar_tensor.default,
+)
+SHAPES = 32  # of batches, for which steps are recorded
 Apply = Callable[..., Any]
 
 
 class RecordedStep:
     """A training step of a model that records its operations and repeats them.
 
-    The first step with some shapes is one of Keras. The second is recorded,
+    All are taken in PyTorch's own kernels where `torch_layers` has them. The
+    first step with some shapes is one of Keras. The second is recorded,
     forwards and backwards, down to the calls of the optimizer, which are made
     as before. The third is done twice, as recorded and by Keras; where the
     gradients or what the step tells are not the same, Keras does all further
@@ -32,7 +42,7 @@ class RecordedStep:
     """
 
     def __init__(self, model: Any) -> None:
-        self._model, self._plain = model, model.train_step
+        self._model, self._step = model, model.train_step
         self._compiled: list[Any] = []
         self._programs: dict[Any, _Program | None] = {}
         self._met: set[Any] = set()
@@ -46,9 +56,9 @@ class RecordedStep:
             self._met.add(key)
             return self._plain(data)
         if key not in self._programs:
-            if len(self._programs) == PROGRAMS:
-                del self._programs[next(iter(self._programs))]
-            return self._record(key, data)
+            # To record anew what was dropped would take longer than Keras.
+            few = len(self._programs) < SHAPES
+            return self._record(key, data) if few else self._plain(data)
         program = self._programs[key]
         if program is None or not program.applies():
             self._programs[key] = None
@@ -65,6 +75,13 @@ class RecordedStep:
             self._compiled = parts
             self._programs.clear()
             self._met.clear()
+            self._fused = FusedLayers(model)
+            lay_out_kernels(model)
+
+    def _plain(self, data: Any) -> Any:
+        """Takes a step by the calls of Keras."""
+        with self._fused:
+            return self._step(data)
 
     def _record(self, key: Any, data: Any) -> Any:
         """Takes a step, and keeps what it did if that can be repeated."""
@@ -72,6 +89,7 @@ class RecordedStep:
         every = [*model.variables, *model.metrics_variables]
         every += model.optimizer.variables
         variables = list({id(v): v for v in every}.values())
+        lay_out_kernels(model)  # what the optimizer has made since then
         recorder = _StepRecorder(_tensors(data), variables)
         with self._applying(recorder.apply), recorder:
             logs = self._plain(data)
@@ -140,6 +158,13 @@ class _StepRecorder(Recorder):
         self.trained: list[Any] = []
         with self.graph.inserting_before(next(iter(self.graph.nodes))):
             self._apply = self.graph.placeholder("apply")
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in FIXED:
+            return func(*args, **(kwargs or {}))  # It becomes a constant.
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
     def apply(self, real: Apply, gradients: Any, weights: Any = None) -> None:
         """Calls the optimizer, and notes that and for what."""
@@ -219,3 +244,21 @@ def record_steps(model: Any) -> None:
         return
     if not (model.jit_compile or model.run_eagerly):
         model.train_step = RecordedStep(model)
+
+
+class _Loader(torch.utils.data.DataLoader):
+    """The batches of a data set as tensors, one after the other."""
+
+    def __init__(self, batches: Any) -> None:
+        super().__init__(batches, batch_size=None)
+
+    def __iter__(self) -> Any:
+        for i in range(len(self)):
+            yield keras.tree.map_structure(
+                keras.ops.convert_to_tensor, self.dataset[i]
+            )
+
+
+def feed(batches: Any) -> Any:
+    """Makes a loader of a data set."""
+    return _Loader(batches)

@@ -40,7 +40,9 @@ class SparseEmbedding(keras.layers.Layer):
 
     Call arguments:
         inputs: integer tensor of any shape, in `[0, input_dim)`.
-        training: whether a gradient that comes back trains the rows.
+        training: False keeps a gradient that comes back from training the
+            rows. (On JAX, a layer inside of a model with a `call` of its own
+            is not told that it trains: `None`.)
 
     Returns:
         Float tensor of shape `(*inputs.shape, output_dim)`.
@@ -114,13 +116,14 @@ class SparseEmbedding(keras.layers.Layer):
         )
         self._rows_that_train = framework.rows_that_train
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         ids = ops.cast(inputs, "int32")
+        trains = training is not False and self.trainable
         rows = self._rows_that_train(
             self.anchor,
             (self.embeddings, self.accumulator),
             ops.reshape(ids, (-1,)),
-            self._changes if training and self.trainable else None,
+            self._changes if trains else None,
         )
         rows = ops.reshape(rows, (*ops.shape(ids), self.output_dim))
         return ops.cast(rows, self.compute_dtype)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_multi.losses.masking import LOWEST, masked_logsumexp, widen
+from keras_multi.losses.masking import LOWEST, widen
 
 
 def in_batch_softmax(
@@ -75,31 +75,42 @@ def in_batch_softmax(
     if sampling_probability is not None:
         logits = logits - ops.log(widen(sampling_probability))[None, :]
 
-    rows = ops.arange(ops.shape(queries)[0])[:, None]
-    own = ops.equal(rows, ops.arange(ops.shape(pool)[0])[None, :])
-    positive = ops.sum(ops.where(own, logits, 0.0), axis=1, keepdims=True)
+    rows = ops.arange(ops.shape(queries)[0], dtype="int32")
+    places = ops.arange(ops.shape(pool)[0], dtype="int32")
+    others = ops.not_equal(rows[:, None], places[None, :])
     if ids is None:
-        negative = ops.logical_not(own)
+        negative = others
     else:
         ids = ops.cast(ids, "int32")
         own_ids = ops.cast(candidate_ids, "int32")[:, None]
         negative = ops.not_equal(own_ids, ids[None, :])
     if num_hard_negatives is not None:
-        # The batch may be smaller than that, and its size may be unknown.
-        room = ((0, 0), (0, num_hard_negatives))
-        logits = ops.pad(logits, room)
-        negative = ops.pad(negative, room, constant_values=False)
-        ranked = ops.stop_gradient(ops.where(negative, logits, LOWEST))
-        _, best = ops.top_k(ranked, num_hard_negatives)
-        logits = ops.take_along_axis(logits, best, axis=1)
-        negative = ops.take_along_axis(negative, best, axis=1)
-    losses = masked_logsumexp(
-        ops.concatenate([positive, logits], axis=1),
-        ops.concatenate([ops.ones_like(positive, "bool"), negative], axis=1),
-    ) - ops.squeeze(positive, axis=1)
+        positive = ops.where(others, 0.0, logits)
+        positive = ops.sum(positive, axis=1, keepdims=True)
+        logits = _hardest(logits, negative, num_hard_negatives)
+        losses = ops.logsumexp(
+            ops.concatenate([positive, logits], axis=1), axis=1
+        ) - ops.squeeze(positive, axis=1)
+    else:
+        if ids is not None:
+            hit = ops.logical_and(others, ops.logical_not(negative))
+            logits = ops.where(hit, LOWEST, logits)
+        losses = ops.sparse_categorical_crossentropy(
+            rows, logits, from_logits=True
+        )
     if sample_weight is not None:
         losses = losses * ops.cast(sample_weight, losses.dtype)
     return losses
+
+
+def _hardest(logits: Any, negative: Any, count: int) -> Any:
+    """The highest logits of negatives; the lowest number where there are none.
+
+    The batch may be smaller than their number, and its size may be unknown.
+    """
+    kept = ops.where(negative, logits, LOWEST)
+    kept = ops.pad(kept, ((0, 0), (0, count)), constant_values=LOWEST)
+    return ops.top_k(kept, count)[0]
 
 
 def _check(temperature: float, num_hard_negatives: int | None) -> None:

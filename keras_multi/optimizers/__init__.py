@@ -2,5 +2,6 @@
 
 from keras_multi.optimizers.adagrad import Adagrad
 from keras_multi.optimizers.adam import Adam, AdamW
+from keras_multi.optimizers.sgd import SGD
 
-__all__ = ["Adagrad", "Adam", "AdamW"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW"]

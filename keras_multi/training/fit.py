@@ -16,11 +16,13 @@ from keras_multi.training.checkpoint import (
     identify,
     remove_checkpoint,
 )
+from keras_multi.training.feed import feed
 from keras_multi.training.progress import (
     NonFiniteLossError,
     ProgressBar,
     StopOnNonFiniteLoss,
 )
+from keras_multi.training.record import record_steps
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ def fit(
     settings: Mapping[str, Any] | None = None,
 ) -> History:
     """Trains a compiled model with `keras.Model.fit`.
+
+    On PyTorch its steps are those of `record_steps`, unless the model was
+    compiled with `run_eagerly=True` or `jit_compile=True`.
 
     Batches are those of `Batches`: equal on every backend. With a
     `checkpoint_dir` the state is written after each epoch, and the same call
@@ -129,6 +134,7 @@ def fit(
         validation = keras.tree.map_structure(np.asarray, validation)
         count_rows(validation)
     _build(model, batches.data)
+    record_steps(model)
 
     history = keras.callbacks.History()
     stopper = None
@@ -167,7 +173,7 @@ def fit(
     chain += [checkpoint, bar]
     try:
         model.fit(
-            batches,
+            feed(batches),
             validation_data=validation,
             validation_batch_size=batch_size,
             epochs=epochs,

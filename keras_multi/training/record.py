@@ -13,6 +13,8 @@ def record_steps(model: keras.Model) -> None:
     work where that is small. After this, the second step with some shapes is
     recorded, forwards and backwards; the third is taken in both ways, and if
     gradients and metrics are the same, further ones repeat what was recorded.
+    Convolutions, max pooling and batch normalization of Keras are computed in
+    PyTorch's own kernels meanwhile, without the copies that Keras makes.
     Optimizer and callbacks are called as before, and `fit`, `train_on_batch`,
     checkpoints and another `compile` work as they did. JAX and TensorFlow
     compile the step anyway: there this does nothing, nor with

@@ -121,6 +121,26 @@ def test_prediction_and_a_frozen_layer_change_nothing():
     )
 
 
+def test_trains_inside_of_a_model_with_a_call_of_its_own():
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.table = SparseEmbedding(5, 2)
+
+        def call(self, inputs):
+            return ops.sum(self.table(inputs), axis=-1)
+
+    model = Model()
+    model.compile("sgd", "mse")
+    ids = np.array([[1], [3]])
+    model.predict(ids, verbose=0)
+    before = ops.convert_to_numpy(model.table.embeddings).copy()
+    model.fit(ids, np.ones((2, 1)), verbose=0)
+    after = ops.convert_to_numpy(model.table.embeddings)
+    changed = (after != before).any(axis=1)
+    assert changed.tolist() == [False, True, False, True, False]
+
+
 def test_sums_by_id():
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 20, 50).astype("int32")

@@ -57,6 +57,9 @@ OPTIONS = [
     ("Adam", {"loss_scale_factor": 8.0}),
     ("AdamW", {"weight_decay": 0.1}),
     ("AdamW", {"clipvalue": 0.1}),
+    ("SGD", {}),
+    ("SGD", {"momentum": 0.9, "weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9, "nesterov": True, "global_clipnorm": 0.5}),
     ("Adagrad", {}),
     ("Adagrad", {"epsilon": 1e-3, "initial_accumulator_value": 0.0}),
 ]
@@ -93,14 +96,25 @@ def test_adam_is_that_of_the_paper():
         np.testing.assert_allclose(found[place], x, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["Adam", "AdamW", "Adagrad"])
-def test_goes_on_from_a_checkpoint_of_keras_and_back(name, tmp_path):
-    wanted = train(getattr(keras.optimizers, name)(0.02), variables(), last=9)
+NAMES = [
+    ("Adam", {}),
+    ("AdamW", {}),
+    ("Adagrad", {}),
+    ("SGD", {"momentum": 0.9}),
+    ("SGD", {"momentum": 0.9, "nesterov": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), NAMES)
+def test_goes_on_from_a_checkpoint_of_keras_and_back(name, options):
+    wanted = train(
+        getattr(keras.optimizers, name)(0.02, **options), variables(), last=9
+    )
     weights = variables()
     state = {}
     homes = (optimizers, keras.optimizers, optimizers)
     for part, home in enumerate(homes):
-        optimizer = getattr(home, name)(0.02)
+        optimizer = getattr(home, name)(0.02, **options)
         optimizer.build(weights)
         if state:
             optimizer.load_own_variables(state)
@@ -128,3 +142,25 @@ def test_low_precision_is_left_to_keras():
         np.testing.assert_allclose(
             a.astype("float32"), b.astype("float32"), rtol=2e-2, atol=2e-2
         )
+
+
+@pytest.mark.skipif(backend.name() != "torch", reason="PyTorch has strides")
+@pytest.mark.parametrize(("name", "options"), NAMES)
+def test_the_layout_of_weights_and_gradients_makes_no_difference(name, options):
+    """Fused kernels go by the order in memory."""
+    values, gradient = np.random.default_rng(0).normal(size=(2, 4, 3))
+    ends = []
+    for turned in ((False, False), (True, False), (False, True), (True, True)):
+        weight = keras.Variable(values, dtype="float32")
+        optimizer = getattr(optimizers, name)(0.02, **options)
+        optimizer.build([weight])
+        if turned[0]:
+            weight.value.data = weight.value.data.T.contiguous().T
+        tensor = keras.ops.convert_to_tensor(gradient, "float32")
+        if turned[1]:
+            tensor = tensor.T.contiguous().T
+        for _ in range(3):
+            optimizer.apply([tensor], [weight])
+        ends.append(keras.ops.convert_to_numpy(weight.value))
+    for end in ends[1:]:
+        np.testing.assert_allclose(end, ends[0], rtol=1e-6)
