@@ -40,9 +40,9 @@ class SparseEmbedding(keras.layers.Layer):
 
     Call arguments:
         inputs: integer tensor of any shape, in `[0, input_dim)`.
-        training: False keeps a gradient that comes back from training the
-            rows. (On JAX, a layer inside of a model with a `call` of its own
-            is not told that it trains: `None`.)
+        training: whether a gradient that comes back trains the rows. On JAX
+            it does unless this is False: to a layer inside of a model whose
+            `call` takes `training`, Keras does not hand it on there.
 
     Returns:
         Float tensor of shape `(*inputs.shape, output_dim)`.
@@ -115,10 +115,13 @@ class SparseEmbedding(keras.layers.Layer):
             name="accumulator",
         )
         self._rows_that_train = framework.rows_that_train
+        self._is_not_told = replaced
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         ids = ops.cast(inputs, "int32")
-        trains = training is not False and self.trainable
+        if training is None:
+            training = self._is_not_told
+        trains = training and self.trainable
         rows = self._rows_that_train(
             self.anchor,
             (self.embeddings, self.accumulator),

@@ -97,7 +97,8 @@ def test_makes_pictures_and_makes_them_again(trained, tmp_path):
     assert result["files"] == files
     settings = settings_of(files[1])
     assert (settings["prompt"], settings["number"]) == (["red bar"], 1)
-    assert settings["guidance_scale"] == 2.0  # what suits the preset
+    # What suits the preset.
+    assert (settings["guidance_scale"], settings["candidates"]) == (2.0, 4)
     run("generate", "--from", files[1], "--output", str(out))
     assert out.read_bytes() == (tmp_path / "made-2.png").read_bytes()
 
@@ -109,6 +110,7 @@ def test_makes_pictures_and_makes_them_again(trained, tmp_path):
         guidance_scale=2.0,
         seed=3,
         scheduler="ddim",
+        candidates=4,
     )
     run("generate", "--from", files[1], "--output", str(out), "--grid")
     grid = settings_of(out)

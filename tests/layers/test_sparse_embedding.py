@@ -127,7 +127,7 @@ def test_trains_inside_of_a_model_with_a_call_of_its_own():
             super().__init__()
             self.table = SparseEmbedding(5, 2)
 
-        def call(self, inputs):
+        def call(self, inputs, training=False):
             return ops.sum(self.table(inputs), axis=-1)
 
     model = Model()
