@@ -191,23 +191,47 @@ def empty_caches(blocks: int, shape: tuple[int, ...], dtype: Any) -> Caches:
     )
 
 
-def attend(queries: Any, keys: Any, values: Any, mask: Any) -> Any:
-    """Computes the attention of some tokens to all slots.
+def extend(
+    queries: Any, keys: Any, values: Any, cache: Any, slot: Any, mask: Any
+) -> tuple[Any, tuple[Any, Any]]:
+    """Puts some tokens into a cache and computes their attention to it.
 
     Args:
-        queries: `(B, H, T, head_dim)`.
-        keys: `(B, G, S, head_dim)`; each serves `H / G` heads.
-        values: `(B, G, S, head_dim)`.
+        queries: of the tokens, `(B, H, T, head_dim)`.
+        keys: of the tokens, `(B, G, T, head_dim)`; each serves `H / G` heads.
+        values: of the tokens, `(B, G, T, head_dim)`.
+        cache: keys and values of all slots, `(B, G, S, head_dim)` each.
+        slot: int32 scalar, that of the first token.
         mask: bool `(B, 1, T, S)`, the slots that each token sees.
 
     Returns:
-        The heads side by side, `(B, T, H * head_dim)`.
+        The heads side by side, `(B, T, H * head_dim)`, and the cache.
     """
     batch, heads, tokens, head_dim = queries.shape
-    if kernels.attend is not None:
-        attended = kernels.attend(queries, keys, values, mask)
-        attended = ops.transpose(attended, (0, 2, 1, 3))
-        return ops.reshape(attended, (batch, tokens, heads * head_dim))
+    if tokens == 1 and kernels.attend is None:
+        rows = ops.reshape(queries, (batch, keys.shape[1], -1, head_dim))
+        rows = _attend_before(rows, keys, values, cache, slot, mask)
+        # XLA would copy a cache that is written before it has been read, so
+        # what is written needs what has been read.
+        read = 0 * ops.sum(rows, axis=2, keepdims=True)
+        keys, values = keys + read, values + read
+        attended = ops.reshape(rows, queries.shape)
+        cache = _written(cache, keys, values, slot)
+    else:
+        cache = _written(cache, keys, values, slot)
+        attended = (kernels.attend or _attend)(queries, *cache, mask)
+    attended = ops.transpose(attended, (0, 2, 1, 3))  # (B, T, H, head_dim)
+    return ops.reshape(attended, (batch, tokens, heads * head_dim)), cache
+
+
+def _written(cache: Any, keys: Any, values: Any, slot: Any) -> tuple[Any, Any]:
+    start = (0, 0, slot, 0)
+    write = kernels.write
+    return write(cache[0], keys, start), write(cache[1], values, start)
+
+
+def _attend(queries: Any, keys: Any, values: Any, mask: Any) -> Any:
+    batch, heads, tokens, head_dim = queries.shape
     groups, slots = keys.shape[1:3]
     each = heads // groups
     together = (batch, groups, each * tokens, -1)
@@ -219,6 +243,31 @@ def attend(queries: Any, keys: Any, values: Any, mask: Any) -> Any:
     shares = ops.softmax(ops.where(mask[:, None], scores, HIDDEN), axis=-1)
     shares = ops.cast(ops.reshape(shares, together), values.dtype)
     attended = ops.matmul(shares, values)  # (B, G, each * T, head_dim)
-    attended = ops.reshape(attended, queries.shape)
-    attended = ops.transpose(attended, (0, 2, 1, 3))  # (B, T, H, head_dim)
-    return ops.reshape(attended, (batch, tokens, heads * head_dim))
+    return ops.reshape(attended, queries.shape)
+
+
+def _attend_before(
+    rows: Any, key: Any, value: Any, cache: Any, slot: Any, mask: Any
+) -> Any:
+    """Attends with one token, as if its key and value were in the cache.
+
+    Args:
+        rows: queries that share a key, `(B, G, H / G, head_dim)`.
+        key: `(B, G, 1, head_dim)`.
+        value: `(B, G, 1, head_dim)`.
+        cache: keys and values of all slots, `(B, G, S, head_dim)` each.
+        slot: that of the token.
+        mask: bool `(B, 1, 1, S)`, the slots that it sees.
+    """
+    keys, values = cache
+    own = ops.arange(keys.shape[2], dtype="int32") == slot  # (S,)
+    # XLA would lay the keys out anew for a product with them on the right.
+    scores = ops.matmul(keys, ops.transpose(rows, (0, 1, 3, 2)))
+    scores = ops.transpose(scores, (0, 1, 3, 2))  # (B, G, H / G, S)
+    score = ops.sum(rows * key, axis=-1, keepdims=True)
+    scores = ops.cast(ops.where(own, score, scores), "float32")
+    scores = ops.where(mask, scores * rows.shape[-1] ** -0.5, HIDDEN)
+    shares = ops.cast(ops.softmax(scores, axis=-1), values.dtype)
+    attended = ops.matmul(ops.where(own, 0, shares), values)
+    share = ops.sum(ops.where(own, shares, 0), axis=-1, keepdims=True)
+    return attended + share * value

@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from keras import ops
 
-from keras_multi.layers import gelu_tanh
+from keras_multi.layers import gelu_tanh, layer_normalization
 from nlp.generation.decoder import (
     Caches,
     Linear,
     Table,
-    attend,
     copied,
     empty_caches,
-    kernels,
+    extend,
     linear_of,
     table_of,
 )
@@ -127,20 +126,18 @@ class GPT2Decoder:
         slot: Any,
         mask: Any,
     ) -> tuple[Any, tuple[Any, Any]]:
-        write = kernels.write
         batch, tokens, dim = x.shape
         heads, head_dim = self.num_heads, dim // self.num_heads
 
         qkv = block.qkv(self._normalize(block.attention_norm, x))
         qkv = ops.reshape(qkv, (batch, tokens, 3, heads, head_dim))
         qkv = ops.transpose(qkv, (2, 0, 3, 1, 4))  # (3, B, H, T, D / H)
-        keys = write(cache[0], qkv[1], (0, 0, slot, 0))  # (B, H, S, D / H)
-        values = write(cache[1], qkv[2], (0, 0, slot, 0))
+        attended, cache = extend(qkv[0], qkv[1], qkv[2], cache, slot, mask)
 
-        x = x + block.output(attend(qkv[0], keys, values, mask))
+        x = x + block.output(attended)
         hidden = block.expand(self._normalize(block.mlp_norm, x))
         x = x + block.contract(gelu_tanh(hidden))
-        return x, (keys, values)
+        return x, cache
 
     def _normalize(self, norm: Norm, x: Any) -> Any:
-        return ops.layer_normalization(x, *norm, epsilon=self.epsilon)
+        return layer_normalization(x, *norm, self.epsilon)

@@ -10,10 +10,9 @@ from nlp.generation.decoder import (
     Caches,
     Linear,
     Table,
-    attend,
     copied,
     empty_caches,
-    kernels,
+    extend,
     linear_of,
     table_of,
 )
@@ -123,7 +122,6 @@ class LlamaDecoder:
         slot: Any,
         mask: Any,
     ) -> tuple[Any, tuple[Any, Any]]:
-        write = kernels.write
         batch, tokens, dim = x.shape
         heads, groups = self.num_heads, self.num_key_value_heads
 
@@ -135,13 +133,13 @@ class LlamaDecoder:
             turned[:, :heads],
             turned[:, heads:],
         )  # (B, H or G, T, .)
-        keys = write(cache[0], keys, (0, 0, slot, 0))  # (B, G, S, head_dim)
-        values = write(cache[1], qkv[:, heads + groups :], (0, 0, slot, 0))
+        values = qkv[:, heads + groups :]
+        attended, cache = extend(queries, keys, values, cache, slot, mask)
 
-        x = x + block.output(attend(queries, keys, values, mask))
+        x = x + block.output(attended)
         hidden = self._normalize(block.mlp_norm, x)
         hidden = ops.silu(block.gate(hidden)) * block.up(hidden)
-        return x + block.down(hidden), (keys, values)
+        return x + block.down(hidden), cache
 
     def _normalize(self, scale: Any, x: Any) -> Any:
         return ops.rms_normalization(x, scale, epsilon=self.epsilon)
