@@ -7,7 +7,7 @@ from keras import ops
 
 from diffusion.blocks import Shape, group_norm
 from keras_multi import backend
-from keras_multi.layers import Dense
+from keras_multi.layers import Dense, LayerNormalization
 
 # Of an attention at once, half a gigabyte in float32. Stable Diffusion comes
 # to as many with guidance at 512x512 pixels.
@@ -146,8 +146,7 @@ class TransformerLayer(keras.layers.Layer):
         policy = self.dtype_policy
         self.context_dim = context_dim
         self.norm1, self.norm2, self.norm3 = (
-            keras.layers.LayerNormalization(epsilon=1e-5, dtype=policy)
-            for _ in range(3)
+            LayerNormalization(epsilon=1e-5, dtype=policy) for _ in range(3)
         )
         self.self_attention = Attention(num_heads, dtype=policy)
         self.cross_attention = Attention(num_heads, dtype=policy)

@@ -5,7 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_multi.layers import Embedding, TransformerBlock
+from keras_multi.layers import (
+    Embedding,
+    LayerNormalization,
+    TransformerBlock,
+)
 
 
 def quick_gelu(x: Any) -> Any:
@@ -120,9 +124,7 @@ class CLIPTextEncoder(keras.Model):
             )
             for _ in range(num_layers - skip_layers)
         )
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=epsilon, dtype=policy
-        )
+        self.norm = LayerNormalization(epsilon=epsilon, dtype=policy)
 
     def build(self, *_: Any) -> None:
         """Makes the weights, if they are not there yet."""

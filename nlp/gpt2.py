@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
-from keras_multi.layers import Embedding, TransformerBlock, gelu_tanh
+from keras_multi.layers import (
+    Embedding,
+    LayerNormalization,
+    TransformerBlock,
+    gelu_tanh,
+)
 from nlp.causal_lm import CausalLM, check_sizes, tied_logits
 
 if TYPE_CHECKING:
@@ -126,9 +131,7 @@ class GPT2(CausalLM):
             )
             for _ in range(num_layers)
         ]
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=epsilon, dtype=policy
-        )
+        self.norm = LayerNormalization(epsilon=epsilon, dtype=policy)
 
     def build(self, input_shape: Any = None) -> None:
         """Makes the weights, if they are not there yet."""

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_multi.errors import DataError
-from keras_multi.layers import Embedding
+from keras_multi.layers import Embedding, LayerNormalization
 
 
 class BertBlock(keras.layers.Layer):
@@ -41,10 +41,10 @@ class BertBlock(keras.layers.Layer):
         self.attention = keras.layers.MultiHeadAttention(
             num_heads, dim // num_heads
         )
-        self.attention_norm = keras.layers.LayerNormalization(epsilon=epsilon)
+        self.attention_norm = LayerNormalization(epsilon=epsilon)
         self.expand = keras.layers.Dense(hidden_dim, activation="gelu")
         self.contract = keras.layers.Dense(dim)
-        self.output_norm = keras.layers.LayerNormalization(epsilon=epsilon)
+        self.output_norm = LayerNormalization(epsilon=epsilon)
 
     def build(self, inputs_shape: Any, mask_shape: Any = None) -> None:
         """Makes the weights."""
@@ -101,7 +101,7 @@ class SentenceBert(keras.Model):
         super().__init__(**kwargs)
         self.tokens = Embedding(vocabulary_size, dim)
         self.positions = Embedding(max_tokens, dim)
-        self.norm = keras.layers.LayerNormalization(epsilon=epsilon)
+        self.norm = LayerNormalization(epsilon=epsilon)
         self.blocks = [
             BertBlock(num_heads, dim, hidden_dim, epsilon)
             for _ in range(num_layers)

@@ -40,6 +40,7 @@ GRADIENTS_REPLACE = True  # see `rows_that_train`
 # and 314 and 185 at 1024 (640 to 320).
 MAX_PATCHES = {"float32": 256}
 to_attend = None  # the type of attention is as good as any
+has_layer_normalization = False  # in one operation
 group_normalize = None  # XLA makes one program of what Keras does
 
 # Primitives that may hold products, and that `operations` cannot look into.

@@ -39,6 +39,7 @@ alone = None  # a layer is computed when it is called
 # 4.8 and 4.0 at 1024 (320 to 320).
 MAX_PATCHES = {"float32": 8, "bfloat16": 256}
 to_attend = None  # the type of attention is as good as any
+has_layer_normalization = False  # in one operation
 group_normalize = None  # XLA makes one program of what Keras does
 
 # As a graph, since one by one its operations take milliseconds.

@@ -144,6 +144,9 @@ def to_attend(x: Any) -> Any:
     return x.float() if slow and torch.is_grad_enabled() else x
 
 
+has_layer_normalization = True  # in one operation, which Keras calls
+
+
 def group_normalize(
     x: Any, groups: int, gamma: Any, beta: Any, epsilon: float
 ) -> Any:

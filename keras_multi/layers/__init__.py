@@ -30,6 +30,10 @@ from keras_multi.layers.feature_cross import (  # noqa: E402
 from keras_multi.layers.group_normalization import (  # noqa: E402
     GroupNormalization,
 )
+from keras_multi.layers.layer_normalization import (  # noqa: E402
+    LayerNormalization,
+    layer_normalization,
+)
 from keras_multi.layers.mixture_of_experts import (  # noqa: E402
     MultiGateMixtureOfExperts,
 )
@@ -63,6 +67,7 @@ __all__ = [
     "EmbeddingBag",
     "FeatureCross",
     "GroupNormalization",
+    "LayerNormalization",
     "MixUp",
     "MultiGateMixtureOfExperts",
     "Normalize",
@@ -78,6 +83,7 @@ __all__ = [
     "TrivialAugment",
     "UncertaintyWeights",
     "gelu_tanh",
+    "layer_normalization",
     "rotate",
     "rotation",
 ]

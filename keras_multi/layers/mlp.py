@@ -6,10 +6,11 @@ from typing import Any
 import keras
 
 from keras_multi.layers.feature_cross import Shape, clone_initializer
+from keras_multi.layers.layer_normalization import LayerNormalization
 
 NORMALIZATIONS = {
     "batch": keras.layers.BatchNormalization,
-    "layer": keras.layers.LayerNormalization,
+    "layer": LayerNormalization,
 }
 
 

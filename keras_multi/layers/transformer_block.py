@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_multi.layers.feature_cross import Shape, clone_initializer
+from keras_multi.layers.layer_normalization import LayerNormalization
 from keras_multi.layers.self_attention import Cache, SelfAttention
 
 
@@ -98,9 +99,7 @@ class TransformerBlock(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def _norm(self) -> keras.layers.Layer:
-        return keras.layers.LayerNormalization(
-            epsilon=self.epsilon, dtype=self.dtype_policy
-        )
+        return LayerNormalization(epsilon=self.epsilon, dtype=self.dtype_policy)
 
     def build(self, input_shape: Shape, *_: Any) -> None:
         dim = input_shape[-1]

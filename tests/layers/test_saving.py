@@ -22,6 +22,7 @@ LAYERS = {
     "EmbeddingBag": (lambda: layers.EmbeddingBag(4, 3), IDS),
     "FeatureCross": (lambda: layers.FeatureCross(), X),
     "GroupNormalization": (lambda: layers.GroupNormalization(2), WORDS),
+    "LayerNormalization": (layers.LayerNormalization, WORDS),
     "MLP": (lambda: layers.MLP([4, 3], "gelu"), X),
     "Normalize": (lambda: layers.Normalize(), IMAGES),
     "Pipeline": (lambda: layers.Pipeline([layers.RandomFlip()]), IMAGES),

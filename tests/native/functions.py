@@ -18,6 +18,7 @@ MORE_LAYERS = {
     "sparse_embedding": (lambda: layers.SparseEmbedding(7, 4), [IDS]),
     "normalize": (layers.Normalize, [IMAGES]),
     "group_normalization": (lambda: layers.GroupNormalization(2), [WORDS]),
+    "layer_normalization": (layers.LayerNormalization, [WORDS]),
     "self_attention": (lambda: layers.SelfAttention(2), [WORDS]),
 }
 CASES = {**LAYERS, **MORE_LAYERS}
