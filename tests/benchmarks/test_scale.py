@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from benchmarks import scale
+from recsys.catalogue import Catalogue
 
 
 def test_all_is_measured(capsys, monkeypatch):
@@ -23,3 +25,14 @@ def test_all_is_measured(capsys, monkeypatch):
         exact = found["exact"]["ms"][batch]["median"]
         own = found["hnsw"]["ms"][batch]["median"]
         assert ratio == pytest.approx(exact / own, abs=0.051)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_training_learns(sparse, monkeypatch):
+    monkeypatch.setattr(scale, "BATCH", 64)
+    monkeypatch.setattr(scale, "WARM_UP", 1)
+    catalogue = Catalogue(num_items=1000, num_users=100, num_topics=200)
+    model = scale.build(catalogue, 16, sparse)
+    losses = scale.train(model, catalogue, steps=160)["loss"]
+    assert losses[-1] < 0.6 * losses[0]
+    assert losses[-1] < np.log(64)
