@@ -86,6 +86,20 @@ class Catalogue:
         chance = np.arange(1, ranks + 1, dtype=np.float64) ** -self.exponent
         return chance / chance.sum()
 
+    def chance(self, items: np.ndarray) -> np.ndarray:
+        """The chance of each item to be that of an interaction.
+
+        It takes all topics to be liked by equally many users.
+
+        Args:
+            items: integers of any shape, as `interactions` gives them.
+
+        Returns:
+            Floats in float32, of the same shape.
+        """
+        share = self.popularity[items // self.num_topics] / self.num_topics
+        return share.astype(np.float32)
+
     def interactions(
         self, count: int, part: int
     ) -> tuple[np.ndarray, np.ndarray]:

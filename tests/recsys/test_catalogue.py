@@ -23,6 +23,13 @@ def test_follows_the_law_it_states():
     ranks = np.bincount(items // 50, minlength=100)
     expected = 200_000 / np.arange(1, 101) / (1 / np.arange(1, 101)).sum()
     assert stats.chisquare(ranks, expected).pvalue > 1e-3
+    expected = SMALL.chance(np.arange(5_000))
+    assert expected.sum() == pytest.approx(1, rel=1e-5)
+    np.testing.assert_allclose(
+        expected.reshape(100, 50).sum(axis=1) * 200_000,
+        200_000 / np.arange(1, 101) / (1 / np.arange(1, 101)).sum(),
+        rtol=1e-5,
+    )
     liked = (SMALL.favourites[users] == (items % 50)[:, None]).any(axis=1)
     # A stray lands in one of about three favourites by chance.
     distinct = np.mean([len(set(row)) for row in SMALL.favourites])
