@@ -26,7 +26,7 @@ from vision.evaluate import (
     metrics,
     predict,
 )
-from vision.fitting import fit, remove_checkpoints
+from vision.fitting import fit, remove_checkpoints, settle
 from vision.plot import plot_confusion, plot_curves
 from vision.recipe import Recipe
 
@@ -64,6 +64,9 @@ def train(
         recipe.image_size,
         recipe.skip_damaged,
         validation=recipe.patience is not None,
+    )
+    recipe = settle(
+        recipe, lambda known: build(known, split.class_names), split
     )
     model = build(recipe, split.class_names)
     start = time.perf_counter()

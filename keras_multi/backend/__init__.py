@@ -34,9 +34,11 @@ from keras_multi.backend.selection import (
 from keras_multi.errors import UsageError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
+AUTO = "auto"  # in their place: what `keras_multi.choose_precision` takes
 MATMUL_PRECISIONS = ("float32", "tensorfloat32")
 
 __all__ = [
+    "AUTO",
     "BACKENDS",
     "MATMUL_PRECISIONS",
     "PRECISIONS",

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_multi import backend, optimizers, training
 from keras_multi.files import prepare_folder, replacing, write_json
+from keras_multi.precision import settled
 from recsys.retrieval.data import Split, load
 from recsys.retrieval.evaluate import (
     HISTORY,
@@ -98,10 +99,15 @@ def fit(
 ) -> tuple[Run, training.History]:
     """Trains the model of a recipe on the training rows of a split."""
     inputs = Inputs.fit(recipe, split)
-    model = build(recipe, inputs, len(split.train))
+    rows = len(split.train)
+    data = examples(recipe, inputs, split)
+    recipe = settled(
+        recipe, lambda known: build(known, inputs, rows), lambda _: data
+    )
+    model = build(recipe, inputs, rows)
     history = training.fit(
         model,
-        examples(recipe, inputs, split),
+        data,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         seed=recipe.seed,
