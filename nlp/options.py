@@ -143,13 +143,11 @@ def load_generator(
         return Generator(model, compiled)
 
     def work(generator: Any) -> tuple[Any, Callable[[], Any]]:
-        import numpy as np
-        from keras import ops
-
-        ids = np.arange(SAMPLE_TOKENS, dtype="int32")[None]
-        logits = ops.convert_to_numpy(ops.cast(generator.model(ids), "float32"))
-        return logits, lambda: generator.generate(
-            ids, SAMPLE_TOKENS, stop_ids=()
+        tokens = min(SAMPLE_TOKENS, generator.max_length // 2)
+        ids = [list(range(tokens))]
+        (score,) = generator.score(ids)
+        return score.log_probability, lambda: generator.generate(
+            ids, tokens, stop_ids=()
         )
 
     problem = f"{name} {quantize} {compiled}"
