@@ -260,7 +260,12 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 def _raced(make: Callable[[str], Trial], candidate: str) -> Choice:
     """Times the work in both precisions."""
-    exact, low = (make(policy) for policy in (FLOAT32, candidate))
+    exact = make(FLOAT32)
+    try:
+        low = make(candidate)
+    except Exception as error:  # of the code of a user, or of too little memory
+        kind = type(error).__name__
+        return Choice(FLOAT32, f"{candidate} raises {kind}: {error}")
     apart = difference(low.outputs, exact.outputs)
     if not apart <= TOLERANCE:
         return Choice(FLOAT32, f"{candidate} gives {apart:.1e} other values")
@@ -316,7 +321,8 @@ def _facts(model: keras.Model) -> list[Any]:
 
 def _config(layer: keras.Layer) -> dict[str, Any]:
     try:
-        config = dict(layer.get_config())
+        with backend.without_tensorflow():
+            config = dict(layer.get_config())
     except NotImplementedError:
         return {}
     return {k: v for k, v in config.items() if k not in ("name", "seed")}

@@ -81,6 +81,12 @@ def test_keeps_float32_where_values_differ(monkeypatch, value):
     assert fastest(work.make, None).precision == FLOAT32
 
 
+def test_keeps_float32_where_bfloat16_fails(monkeypatch):
+    work = Work(monkeypatch, {FLOAT32: 1.0})
+    choice = fastest(work.make, None)
+    assert choice == (FLOAT32, f"{LOW} raises KeyError: '{LOW}'")
+
+
 def test_remembers_for_each_problem(monkeypatch, tmp_path):
     work = Work(monkeypatch, {FLOAT32: 1.0, LOW: 0.5})
     first = fastest(work.make, "a", cache_dir=tmp_path)

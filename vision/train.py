@@ -11,8 +11,8 @@ from keras_multi.files import (
     METRICS,
     RECIPE,
     prepare_folder,
-    replacing,
     write_json,
+    write_model,
 )
 from vision.backbones import ResNet
 from vision.classifier import Classifier
@@ -91,8 +91,7 @@ def train(
         "test": metrics(split.test.labels, logits),
     }
     (folder / METRICS).unlink(missing_ok=True)
-    with replacing(folder / MODEL) as temporary:
-        model.save(temporary)
+    write_model(folder / MODEL, model)
     write_json(folder / RECIPE, dataclasses.asdict(recipe))
     write_json(folder / HISTORY, dataclasses.asdict(history))
     plot_curves(history, folder / CURVES)

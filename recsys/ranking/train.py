@@ -12,7 +12,7 @@ from scipy import special
 
 from keras_multi import backend, losses, optimizers, training
 from keras_multi.data import Table
-from keras_multi.files import METRICS, prepare_folder, replacing, write_json
+from keras_multi.files import METRICS, prepare_folder, write_json, write_model
 from keras_multi.precision import settled
 from recsys.columns import Buckets, Numeric, Vocabulary
 from recsys.dcn import DCN
@@ -99,8 +99,7 @@ def train(
         "test": judge(recipe.loss, test, scores),
     }
     (folder / METRICS).unlink(missing_ok=True)
-    with replacing(folder / MODEL) as temporary:
-        run.model.save(temporary)
+    write_model(folder / MODEL, run.model)
     if run.networks:
         run.networks.save(folder)
     run.features.save(folder / FEATURES)

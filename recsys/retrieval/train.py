@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_multi import backend, optimizers, training
-from keras_multi.files import prepare_folder, replacing, write_json
+from keras_multi.files import prepare_folder, write_json, write_model
 from keras_multi.precision import settled
 from recsys.retrieval.data import Split, load
 from recsys.retrieval.evaluate import (
@@ -218,8 +218,7 @@ def save(
         result: what `metrics.json` holds.
     """
     (folder / METRICS).unlink(missing_ok=True)
-    with replacing(folder / MODEL) as temporary:
-        run.model.save(temporary)
+    write_model(folder / MODEL, run.model)
     run.inputs.user.save(folder / USER_FEATURES)
     run.inputs.item.save(folder / ITEM_FEATURES)
     write_json(folder / RECIPE, dataclasses.asdict(run.recipe))
