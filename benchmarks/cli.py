@@ -53,7 +53,10 @@ def bench(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="Keras dtype policy; may be repeated."),
+        typer.Option(
+            help="Keras dtype policy, or auto for the faster of float32 and "
+            "mixed_bfloat16; may be repeated."
+        ),
     ] = None,
     mode: Annotated[
         list[str] | None,

@@ -75,12 +75,9 @@ def sd_unet() -> Case:
     home = "keras_cv.src.models.stable_diffusion.diffusion_model"
     made = importlib.import_module(home)
     model = made.DiffusionModel(128, 128, 77, download_weights=False)
-    inputs = {
-        "latent": _normal(1, 16, 16, 4),
-        "timestep_embedding": _normal(1, 320),
-        "context": _normal(1, 77, 768),
-    }
-    return Case(model, inputs)
+    latents, time_embedding, context = (1, 16, 16, 4), (1, 320), (1, 77, 768)
+    shapes = latents, time_embedding, context
+    return Case(model, [_normal(*shape) for shape in shapes])
 
 
 def gpt2() -> Case:

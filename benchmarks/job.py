@@ -13,7 +13,7 @@ class Job(pydantic.BaseModel):
             model.
         label: what the results call it.
         backend: its Keras backend.
-        precision: a Keras dtype policy.
+        precision: a Keras dtype policy, or `"auto"`.
         mode: how the backend runs it.
         batch_sizes: instead of the workload's own, where not empty.
         first_size: whether only the first of the workload's own counts.

@@ -87,6 +87,8 @@ def _pooled(processes: list[Outcome]) -> Outcome:
             race["rounds"] += other["rounds"]
             for part in ("errors", "memory"):
                 race[part] = _largest(race[part], other[part])
+            if "chosen" in race:
+                race["chosen"] += other["chosen"]
             if race["joules"] is not None:
                 race["joules"] += other["joules"]
         if first.found["limits"]:
@@ -221,6 +223,7 @@ def _measurement(
         unjudged=race["unjudged"],
         cost=Cost.model_validate(cost) if cost else None,
         joules=race["joules"],
+        chosen=", ".join(dict.fromkeys(race.get("chosen", ()))),
         native=rivals.pop(NATIVE, None),
         peers=rivals,
     )
@@ -238,7 +241,10 @@ def _wrong(
     race: dict[str, Any], measurement: Measurement, precision: str
 ) -> str:
     """Says what is wrong with an output, or nothing."""
-    tolerance = LOW_PRECISION_TOLERANCE.get(precision, race["tolerance"])
+    tolerance = max(
+        LOW_PRECISION_TOLERANCE.get(name, race["tolerance"])
+        for name in race.get("chosen") or [precision]
+    )
     errors = dict(race["errors"])
     if measurement.parity_error is not None:
         errors["the reference cell"] = measurement.parity_error

@@ -45,7 +45,8 @@ class Plan(pydantic.BaseModel):
         workloads: names of workloads, or paths of workload files.
         models: users' models, each `FILE.py:FUNCTION`.
         backends: names of installed backends; the first is the reference.
-        precisions: Keras dtype policies.
+        precisions: Keras dtype policies, and `"auto"` for the faster of
+            float32 and mixed_bfloat16 by a measurement in each process.
         modes: compilation modes, for the backends that have them; the
             suite's where empty.
         batch_sizes: examples per step; the suite's where empty.
@@ -165,7 +166,7 @@ def make(settings: Mapping[str, Any]) -> Plan:
             f"Received: {first.get('input')!r}"
         ) from error
     _one_of("suite", [plan.suite], SUITES)
-    _one_of("precision", plan.precisions, backend.PRECISIONS)
+    _one_of("precision", plan.precisions, (*backend.PRECISIONS, backend.AUTO))
     _one_of(
         "matmul precision", [plan.matmul_precision], backend.MATMUL_PRECISIONS
     )

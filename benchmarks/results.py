@@ -134,6 +134,8 @@ class Measurement(_Model):
             random numbers.
         cost: what a step has to do at least, where it could be counted.
         joules: energy of one step, where the machine tells.
+        chosen: the precision that `auto` took; of several processes all that
+            they took.
         native: the hand-written baseline, where the workload has one.
         peers: other libraries' versions of the same work, by name.
     """
@@ -148,6 +150,7 @@ class Measurement(_Model):
     unjudged: str = ""
     cost: Cost | None = None
     joules: float | None = None
+    chosen: str = ""
     native: Rival | None = None
     peers: dict[str, Rival] = {}
 
@@ -168,7 +171,7 @@ class Cell(_Model):
     Attributes:
         workload: name of the workload.
         backend: `"jax"`, `"torch"` or `"tensorflow"`.
-        precision: a Keras dtype policy.
+        precision: a Keras dtype policy, or `"auto"`.
         mode: how the backend runs it: `"xla"`, `"graph"`, `"eager"` or
             `"compile"`.
         status: `"ok"`; `"failed"`, and `reason` says why; or `"wrong"`: it

@@ -224,6 +224,8 @@ def notes(measurement: Measurement) -> list[str]:
     samples = measurement.timing.samples
     drift, outliers = statistics.drift(samples), statistics.outliers(samples)
     told = []
+    if measurement.chosen:
+        told.append(f"took {measurement.chosen}")
     if measurement.unjudged:
         told.append(f"not judged: {measurement.unjudged}")
     if abs(drift) >= _LEAST_DRIFT:

@@ -7,6 +7,7 @@ standard output. Everything that a framework prints goes to standard error.
 Started by the runner as `python -m benchmarks.worker JOB`, a `Job` in JSON.
 """
 
+import functools
 import json
 import math
 import os
@@ -31,6 +32,7 @@ LONG_SAMPLE = 1.0
 FEWEST_ROUNDS = 5
 SLOW_RACE = 20.0
 OURS, NATIVE = "keras", "native"
+EXACT = "float32"
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Race:
         errors: relative difference of each rival's output from ours.
         joules: energy that our samples took, where the machine tells.
         spent: seconds that the rounds took.
+        chosen: the precision that `auto` took.
     """
 
     workload: Workload
@@ -63,6 +66,7 @@ class Race:
     errors: dict[str, float] = field(default_factory=dict)
     joules: float = 0.0
     spent: float = 0.0
+    chosen: str = ""
 
     def settled(self, job: Job) -> bool:
         """Whether to take no more samples.
@@ -171,17 +175,18 @@ def describe(race: Race, meter: Meter) -> dict[str, Any]:
         "cost": cost.model_dump() if cost else None,
         "joules": race.joules / steps if meter.source else None,
         "memory": race.memory,
+        "chosen": [race.chosen] if race.chosen else [],
     }
 
 
-def _workloads(job: Job) -> list[Workload]:
+def _workloads(job: Job, precision: str) -> list[Workload]:
     if not finding.is_model(job.subject):
         workload = finding.load(job.subject)
         workload.name = job.label
         return [workload]
     from benchmarks import model
 
-    return model.workloads(job.subject, job.label, job.precision, job.weights)
+    return model.workloads(job.subject, job.label, precision, job.weights)
 
 
 def set_up(job: Job) -> list[Race]:
@@ -191,16 +196,44 @@ def set_up(job: Job) -> list[Race]:
     """
     from keras_multi import backend
 
+    made = functools.cache(functools.partial(_workloads, job))
+    auto = job.precision == backend.AUTO
     races = []
-    for workload in _workloads(job):
+    for number, workload in enumerate(made(EXACT if auto else job.precision)):
         own = workload.batch_sizes[: 1 if job.first_size else None]
         for size in job.batch_sizes or own:
-            setting = Setting(size, job.precision, job.mode)
-            races.append(set_up_ours(workload, setting))
-            races[-1].memory = backend.peak_memory()._asdict()
+            chosen = _choose(job, number, size) if auto else ""
+            precision = chosen or job.precision
+            setting = Setting(size, precision, job.mode)
+            race = set_up_ours(made(precision)[number], setting)
+            race.chosen = chosen
+            race.memory = backend.peak_memory()._asdict()
+            races.append(race)
     for race in races:
         set_up_rivals(race)
     return races
+
+
+def _choose(job: Job, number: int, size: int) -> str:
+    """The faster precision for a workload, measured in this process.
+
+    Workloads are made anew for that, since training changes users' models.
+    """
+    from keras_multi.precision import Trial, fastest, tell
+
+    def trial(precision: str) -> Trial:
+        workload = _workloads(job, precision)[number]
+        race = set_up_ours(workload, Setting(size, precision, job.mode))
+        ours = race.contenders[OURS]
+        return Trial(race.output, lambda: ours.run(race.steps))
+
+    choice = fastest(trial, problem=None)
+    tell(choice)
+    return choice.precision
+
+
+def _is_low(race: Race) -> bool:
+    return race.setting.precision != EXACT
 
 
 def serve(job: Job, answers: TextIO) -> None:
@@ -228,7 +261,8 @@ def serve(job: Job, answers: TextIO) -> None:
         command = line.strip()
         if command == "setup":
             races = set_up(job)
-            limiter = Limiter(job.precision)
+            # The faster products, if `auto` chose by the batch size.
+            limiter = Limiter(max(races, key=_is_low).setting.precision)
             answer({})
         elif command == "round":
             for race in races:

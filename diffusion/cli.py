@@ -104,7 +104,11 @@ def generate(
         ),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="float32, bfloat16, float16, ...")
+        str | None,
+        typer.Option(
+            help="float32, bfloat16, float16, ...; auto measures the first "
+            "two and takes the faster."
+        ),
     ] = None,
     low_memory: Annotated[
         bool,
@@ -153,14 +157,14 @@ def generate(
     if source is None and not prompts:
         raise UsageError("give a prompt, or a picture with --from")
     select_backend(backend)
-    from diffusion.generate import BEFORE
+    from diffusion.generate import BEFORE, settled
     from diffusion.generate import Settings as PictureSettings
     from diffusion.generate import generate as make
     from diffusion.picture import settings_of
 
     fields = {} if source is None else BEFORE | settings_of(source)
     fields |= {name: v for name, v in given.items() if v is not None}
-    settings = PictureSettings.of(fields)
+    settings = settled(PictureSettings.of(fields), low_memory)
     files = make(settings, output, low_memory=low_memory)
     if as_json:
         from dataclasses import asdict

@@ -21,6 +21,7 @@ from diffusion.stable_diffusion import StableDiffusion
 from keras_multi import backend, files, optimizers, training
 from keras_multi.errors import DataError, UsageError
 from keras_multi.files import METRICS, prepare_folder, write_json
+from keras_multi.precision import settled
 
 MODEL, LORA, CONCEPT = "model", "lora.safetensors", "concept.safetensors"
 RECIPE = "fine_tuning.json"
@@ -75,15 +76,12 @@ def fine_tune(
             finite, or a checkpoint in the folder belongs to another run.
     """
     directory = prepare_folder(output_dir)
-    backend.seed(recipe.seed)
-    pipeline = StableDiffusion.from_preset(
-        recipe.preset, dtype=recipe.precision
+    recipe = settled(
+        recipe,
+        lambda known: ready(known).model,
+        lambda known: (ready(known).inputs,),
     )
-    pictures, captions = captioned.read(recipe.data, size(recipe, pipeline))
-    task = TASKS[recipe.method](Given(recipe, pipeline, pictures, captions))
-    task.model.build()
-    steps = -(-len(pictures) // recipe.batch_size) * recipe.epochs
-    task.model.compile(optimizer(recipe, steps))
+    task = ready(recipe)
     history = training.fit(
         task.model,
         (task.inputs,),
@@ -105,7 +103,7 @@ def fine_tune(
         "parameters": sum(
             int(np.prod(v.shape)) for v in task.model.trainable_variables
         ),
-        "pictures": len(pictures),
+        "pictures": len(keras.tree.flatten(task.inputs)[0]),
         "epochs": history.epochs,
         "test": {"first_loss": losses[0], "loss": losses[-1]},
     }
@@ -116,6 +114,20 @@ def fine_tune(
     write_json(directory / METRICS, result)
     training.remove_checkpoint(directory)
     return result
+
+
+def ready(recipe: FineTuning) -> Task:
+    """Loads the preset and the pictures, and compiles what is trained."""
+    backend.seed(recipe.seed)
+    pipeline = StableDiffusion.from_preset(
+        recipe.preset, dtype=recipe.precision
+    )
+    pictures, captions = captioned.read(recipe.data, size(recipe, pipeline))
+    task = TASKS[recipe.method](Given(recipe, pipeline, pictures, captions))
+    task.model.build()
+    steps = -(-len(pictures) // recipe.batch_size) * recipe.epochs
+    task.model.compile(optimizer(recipe, steps))
+    return task
 
 
 def size(recipe: FineTuning, pipeline: StableDiffusion) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from keras_multi.backend import PRECISIONS
+from keras_multi.backend import AUTO, PRECISIONS
 from keras_multi.fields import checked, choose, require
 
 # Highest step size of AdamW, by method, where none is given.
@@ -40,7 +40,8 @@ class FineTuning:
             for no average.
         min_snr: largest signal-to-noise ratio that counts in the loss.
         drop_caption: share of pictures that are shown without caption.
-        precision: Keras dtype policy.
+        precision: Keras dtype policy, or `"auto"` for the faster of float32
+            and mixed_bfloat16: see `keras_multi.choose_precision`.
         seed: of the noise and the order of the pictures.
     """
 
@@ -65,7 +66,7 @@ class FineTuning:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        choose("precision", self.precision, PRECISIONS)
+        choose("precision", self.precision, (*PRECISIONS, AUTO))
         choose("method", self.method, tuple(LEARNING_RATES))
         for name in ("rank", "epochs", "batch_size"):
             require(self, name, getattr(self, name) >= 1, "be at least 1")

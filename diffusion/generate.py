@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
@@ -19,10 +20,12 @@ from diffusion.options import Options
 from diffusion.preset import find
 from diffusion.sampling import Callback
 from diffusion.stable_diffusion import StableDiffusion
-from keras_multi.backend import PRECISIONS
+from keras_multi import backend
+from keras_multi.backend import AUTO, PRECISIONS
 from keras_multi.errors import UsageError
 from keras_multi.fields import checked, choose, require
 from keras_multi.files import RECIPE
+from keras_multi.precision import Trial, fastest, tell
 
 # How what `diffusion.train` has made is sampled if nothing else is said; other
 # presets as in `Options`.
@@ -59,7 +62,8 @@ class Settings:
         lora: files of low-rank changes, each perhaps with a scale, as in
             `style.safetensors:0.8`.
         concept: files with vectors of new words.
-        precision: Keras dtype policy.
+        precision: Keras dtype policy, or `"auto"` for the faster of float32
+            and bfloat16.
         grid: whether all pictures are in one.
         number: which of the pictures, from 0; `None` for all.
     """
@@ -85,7 +89,7 @@ class Settings:
     number: int | None = None
 
     def __post_init__(self) -> None:
-        choose("precision", self.precision, (*PRECISIONS, "float16"))
+        choose("precision", self.precision, (*PRECISIONS, "float16", AUTO))
         require(self, "prompt", len(self.prompt) > 0, "not be empty")
         require(self, "batch_size", self.batch_size >= 1, "be at least 1")
         for name in ("mask", "strength"):
@@ -151,6 +155,7 @@ def generate(
         raise UsageError(
             f"the name of the output must end in .png. Received: {path}"
         )
+    settings = settled(settings, low_memory)
     pictures = make(settings, progress, low_memory)
     kept = dataclasses.asdict(settings)
     if settings.grid:
@@ -167,6 +172,51 @@ def generate(
         picture.save(file, pictures[i], kept | {"number": i})
         files.append(str(file))
     return files
+
+
+def settled(settings: Settings, low_memory: bool = False) -> Settings:
+    """Gives settings whose precision is no longer `"auto"`.
+
+    A call of the UNet is timed in both precisions.
+
+    Args:
+        settings: what to make.
+        low_memory: whether to load the UNets alone.
+    """
+    if settings.precision != AUTO:
+        return settings
+    pictures = len(settings.prompt) * settings.batch_size
+    rows = 2 * pictures if settings.guidance_scale != 1 else pictures
+
+    def trial(policy: str) -> Trial:
+        pipeline = StableDiffusion.from_preset(
+            settings.preset, dtype=policy, low_memory=low_memory
+        )
+        size = (
+            settings.img_height or pipeline.image_size[0],
+            settings.img_width or pipeline.image_size[1],
+        )
+        context = np.repeat(pipeline.encode_text(""), rows, axis=0)
+        unet: Any = pipeline.unet
+        latent = (side // pipeline.downscale for side in size)
+        shape = rows, *latent, unet.in_channels
+        rng = np.random.default_rng(0)
+        inputs = [
+            ops.convert_to_tensor(x)
+            for x in (
+                rng.standard_normal(shape, "float32"),
+                np.full(rows, 500, "int32"),
+                context,
+            )
+        ]
+        step = backend.bind(unet, unet, static=True)
+        noise = ops.convert_to_numpy(ops.cast(step(*inputs), "float32"))
+        return Trial(noise, lambda: step(*inputs))
+
+    size = settings.img_height, settings.img_width
+    choice = fastest(trial, f"{settings.preset} {rows} {size}", "bfloat16")
+    tell(choice)
+    return dataclasses.replace(settings, precision=choice.precision)
 
 
 def make(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from keras_multi.backend import PRECISIONS
+from keras_multi.backend import AUTO, PRECISIONS
 from keras_multi.fields import checked, choose, require
 
 
@@ -44,8 +44,10 @@ class Recipe:
         min_snr: largest signal-to-noise ratio that counts in the loss.
         drop_caption: share of pictures that are shown without caption.
         judge_epochs: passes over the renderings that the judge learns from.
-        precision: Keras dtype policy of text encoder and UNet; the
-            autoencoder, whose errors are those of pixels, has float32.
+        precision: Keras dtype policy of text encoder and UNet, or `"auto"`
+            for the faster of float32 and mixed_bfloat16 (see
+            `keras_multi.choose_precision`); the autoencoder, whose errors are
+            those of pixels, has float32.
         seed: seed of the weights, the noise and the order of the pictures.
     """
 
@@ -77,7 +79,7 @@ class Recipe:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        choose("precision", self.precision, PRECISIONS)
+        choose("precision", self.precision, (*PRECISIONS, AUTO))
         for name in (
             "latent_channels",
             "vae_epochs",

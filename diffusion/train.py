@@ -24,6 +24,7 @@ from diffusion.vae import VAE
 from keras_multi import backend, training
 from keras_multi.files import METRICS, RECIPE, prepare_folder, write_json
 from keras_multi.optimizers import AdamW
+from keras_multi.precision import settled
 
 HISTORY = "history.json"
 NO_DECAY = ("bias", "gamma", "beta", "embeddings")
@@ -78,6 +79,13 @@ def train(
     pictures = data.load(recipe.pictures).train
     vae = train_vae(recipe, pictures, directory, progress)
     vae = train_decoder(recipe, pictures, vae, directory, progress)
+    recipe = settled(
+        recipe,
+        lambda known: denoising(make_pipeline(known, pictures, vae), known, 1),
+        lambda known: (
+            _any_inputs(make_pipeline(known, pictures, vae), known),
+        ),
+    )
     pipeline, history = train_unet(recipe, pictures, vae, directory, progress)
     referee, accuracy = judge.train(
         recolored.load(), recipe.judge_epochs, recipe.seed, progress
@@ -227,38 +235,14 @@ def train_unet(
     Returns:
         The whole pipeline, and what happened.
     """
-    backend.seed(recipe.seed)
-    if recipe.start is not None:
-        start = StableDiffusion.from_preset(
-            recipe.start, dtype=recipe.precision
-        )
-    else:
-        tokenizer = CLIPTokenizer.from_words(pictures.words, MAX_TOKENS)
-        start = StableDiffusion(
-            make_text_encoder(recipe, len(tokenizer)),
-            make_unet(recipe),
-            vae,
-            tokenizer,
-            SCHEDULE,
-        )
-    tokenizer, schedule = start.tokenizer, start.schedule
-    model = Denoising(
-        start.unet,
-        start.text_encoder,
-        schedule,
-        tokenizer("")[0],
-        recipe.min_snr,
-        recipe.drop_caption,
-        recipe.seed,
-    )
+    start = make_pipeline(recipe, pictures, vae)
     inputs = {
         "latents": latents(vae, pictures),
-        "captions": caption_tokens(tokenizer, pictures),
+        "captions": caption_tokens(start.tokenizer, pictures),
     }
     rows = len(inputs["latents"])
     steps = -(-rows // recipe.batch_size) * recipe.epochs
-    model.build()
-    model.compile(optimizer(recipe, recipe.learning_rate, steps))
+    model = denoising(start, recipe, steps)
     history = training.fit(
         model,
         (inputs,),
@@ -274,11 +258,63 @@ def train_unet(
         model.text_encoder,
         model.unet,
         vae,
-        tokenizer,
-        schedule,
+        start.tokenizer,
+        start.schedule,
         (data.SIZE, data.SIZE),
     )
     return pipeline, history
+
+
+def make_pipeline(
+    recipe: Recipe, pictures: data.Pictures, vae: VAE
+) -> StableDiffusion:
+    """Makes or loads what the training of the UNet starts from, seeded."""
+    backend.seed(recipe.seed)
+    if recipe.start is not None:
+        return StableDiffusion.from_preset(recipe.start, dtype=recipe.precision)
+    tokenizer = CLIPTokenizer.from_words(pictures.words, MAX_TOKENS)
+    return StableDiffusion(
+        make_text_encoder(recipe, len(tokenizer)),
+        make_unet(recipe),
+        vae,
+        tokenizer,
+        SCHEDULE,
+    )
+
+
+def denoising(
+    pipeline: StableDiffusion, recipe: Recipe, steps: int
+) -> Denoising:
+    """Makes a compiled model that trains UNet and text encoder.
+
+    Args:
+        pipeline: of both.
+        recipe: the recipe.
+        steps: of the whole training.
+    """
+    model = Denoising(
+        pipeline.unet,
+        pipeline.text_encoder,
+        pipeline.schedule,
+        pipeline.tokenizer("")[0],
+        recipe.min_snr,
+        recipe.drop_caption,
+        recipe.seed,
+    )
+    model.build()
+    model.compile(optimizer(recipe, recipe.learning_rate, steps))
+    return model
+
+
+def _any_inputs(
+    pipeline: StableDiffusion, recipe: Recipe
+) -> dict[str, np.ndarray]:
+    """Gives a batch in the shapes of one of the training."""
+    rows, side = recipe.batch_size, data.SIZE // pipeline.downscale
+    shape = rows, side, side, pipeline.unet.in_channels
+    tokens = np.stack([pipeline.tokenizer([""] * CAPTIONS)] * rows)
+    latents = np.random.default_rng(0).standard_normal(shape, "float32")
+    return {"latents": latents, "captions": tokens}
 
 
 def make_unet(recipe: Recipe) -> UNet:

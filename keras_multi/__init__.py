@@ -20,11 +20,13 @@ _SUBPACKAGES = (
     "metrics",
     "optimizers",
     "portability",
+    "precision",
     "training",
 )
 
 _FUNCTIONS = {
     "check": "portability.check",
+    "choose_precision": "precision",
     "optimize_for_inference": "inference",
 }
 

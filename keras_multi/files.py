@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keras_multi import backend
 from keras_multi.errors import DataError, KerasMultiError
 
 RECIPE = "recipe.json"  # of a run
@@ -94,6 +95,16 @@ def prepare_folder(path: str | os.PathLike[str]) -> Path:
         probe.touch()
     (folder / "probe").unlink()
     return folder
+
+
+def write_model(path: Path, model: Any) -> None:
+    """Writes a Keras model to a `.keras` file.
+
+    Raises:
+        KerasMultiError: if it cannot be written.
+    """
+    with replacing(path) as temporary, backend.without_tensorflow():
+        model.save(temporary)
 
 
 def read_model(path: Path, remedy: str = "train again") -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,9 @@ import typer
 from keras_multi.commands import select_backend
 
 QUANTIZATIONS = ("int8",)
+# What is timed where the precision is chosen.
+SAMPLE_TOKENS = 16
+SAMPLE = "The quick brown fox jumps over the lazy dog."
 
 Model = Annotated[
     str,
@@ -27,7 +31,11 @@ EncoderPreset = Annotated[
     ),
 ]
 Precision = Annotated[
-    str, typer.Option(help="float32, bfloat16, mixed_bfloat16, ...")
+    str,
+    typer.Option(
+        help="float32, bfloat16, mixed_bfloat16, ...; auto measures the first "
+        "two and takes the faster."
+    ),
 ]
 Quantize = Annotated[
     str | None,
@@ -119,18 +127,32 @@ def load_generator(
 
     if quantize is not None:
         choose("quantize", quantize, QUANTIZATIONS)
-    model = load_model(name, precision, backend_name)
-    from nlp import Generator
-    from nlp.causal_lm import CausalLM
 
-    if not isinstance(model, CausalLM):
-        raise UsageError(
-            f"{name} is an encoder and does not write; "
-            "take nlp encode or nlp fill-mask"
+    def make(policy: str) -> Any:
+        model = load_model(name, policy, backend_name)
+        from nlp import Generator
+        from nlp.causal_lm import CausalLM
+
+        if not isinstance(model, CausalLM):
+            raise UsageError(
+                f"{name} is an encoder and does not write; "
+                "take nlp encode or nlp fill-mask"
+            )
+        if quantize is not None:
+            model.quantize(quantize)
+        return Generator(model, compiled)
+
+    def work(generator: Any) -> tuple[Any, Callable[[], Any]]:
+        tokens = min(SAMPLE_TOKENS, generator.max_length // 2)
+        ids = [list(range(tokens))]
+        (score,) = generator.score(ids)
+        return score.log_probability, lambda: generator.generate(
+            ids, tokens, stop_ids=()
         )
-    if quantize is not None:
-        model.quantize(quantize)
-    return Generator(model, compiled)
+
+    problem = f"{name} {quantize} {compiled}"
+    select_backend(backend_name)
+    return make(_settled(precision, make, work, problem))
 
 
 def load_encoder(name: str, precision: str, backend_name: str | None) -> Any:
@@ -141,15 +163,55 @@ def load_encoder(name: str, precision: str, backend_name: str | None) -> Any:
     """
     from keras_multi.errors import UsageError
 
-    model = load_model(name, precision, backend_name)
-    from nlp.encoder import Encoder
+    def make(policy: str) -> Any:
+        model = load_model(name, policy, backend_name)
+        from nlp.encoder import Encoder
 
-    if not isinstance(model, Encoder):
-        raise UsageError(
-            f"{name} is no encoder; take nlp generate or nlp score, or a "
-            "preset such as roberta_base_en"
-        )
-    return model
+        if not isinstance(model, Encoder):
+            raise UsageError(
+                f"{name} is no encoder; take nlp generate or nlp score, or a "
+                "preset such as roberta_base_en"
+            )
+        return model
+
+    def work(encoder: Any) -> tuple[Any, Callable[[], Any]]:
+        def encode() -> Any:
+            return encoder.encode(SAMPLE)
+
+        return encode(), encode
+
+    select_backend(backend_name)
+    return make(_settled(precision, make, work, f"{name} encode"))
+
+
+def _settled(
+    precision: str,
+    make: Callable[[str], Any],
+    work: Callable[[Any], tuple[Any, Callable[[], Any]]],
+    problem: str,
+) -> str:
+    """Gives a precision that is no longer `"auto"`.
+
+    Weights are read once for each token, so that it is weights in bfloat16
+    that may pay, and not just products.
+
+    Args:
+        precision: maybe `"auto"`.
+        make: loads a model in a precision.
+        work: what a model gives, and what is timed.
+        problem: names both.
+    """
+    from keras_multi.backend import AUTO
+
+    if precision != AUTO:
+        return precision
+    from keras_multi.precision import Trial, fastest, tell
+
+    choice = fastest(
+        lambda policy: Trial(*work(make(policy))), problem, "bfloat16"
+    )
+    tell(choice)
+    return choice.precision
 
 
 def print_json(result: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from keras_multi.backend import PRECISIONS
+from keras_multi.backend import AUTO, PRECISIONS
 from keras_multi.fields import checked, choose, require
 
 
@@ -38,7 +38,8 @@ class Recipe:
             in place of the large ones; all weights are trained if 0.
         weight_decay: of the matrices and embeddings.
         clip: largest norm of all gradients together.
-        precision: Keras dtype policy.
+        precision: Keras dtype policy, or `"auto"` for the faster of float32
+            and mixed_bfloat16: see `keras_multi.choose_precision`.
         seed: seed of the weights, the dropout and the order of the text.
     """
 
@@ -62,7 +63,7 @@ class Recipe:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        choose("precision", self.precision, PRECISIONS)
+        choose("precision", self.precision, (*PRECISIONS, AUTO))
         for name in (
             "num_layers",
             "num_heads",

@@ -19,6 +19,7 @@ from keras_multi.files import (
     read_json,
     write_json,
 )
+from keras_multi.precision import settled
 from nlp import data, lora
 from nlp.gpt2 import GPT2
 from nlp.ngram import ByteModel
@@ -63,6 +64,7 @@ def train(
     """
     folder = prepare_folder(output_dir)
     texts = data.load(recipe.data)
+    recipe = settled(recipe, lambda r: _ready(r, texts.train), _any_tokens)
     model = start(recipe, texts.train)
     assert model.tokenizer is not None
     tokens, weights = data.pack(
@@ -205,6 +207,20 @@ def compile_model(model: GPT2, recipe: Recipe, sequences: int) -> None:
     model.compile(
         optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
+
+
+def _ready(recipe: Recipe, texts: list[str]) -> GPT2:
+    """Gives a model that is compiled for a single step."""
+    model = start(recipe, texts)
+    compile_model(model, recipe, 1)
+    return model
+
+
+def _any_tokens(recipe: Recipe) -> tuple[Any, ...]:
+    """Gives a batch in the shapes of one of `data.pack`."""
+    shape = recipe.batch_size, recipe.length + 1
+    tokens = np.random.default_rng(0).integers(0, 256, shape, "int32")
+    return tokens[:, :-1], tokens[:, 1:], np.ones_like(tokens[:, 1:], "float32")
 
 
 def metrics(model: GPT2, texts: list[str], recipe: Recipe) -> dict[str, float]:

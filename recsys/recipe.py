@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Self
 
-from keras_multi.backend import PRECISIONS
+from keras_multi.backend import AUTO, PRECISIONS
 from keras_multi.fields import checked, choose, require
 
 MODELS = ("dcn", "dnn")
@@ -35,7 +35,8 @@ class Recipe:
         patience: epochs without improvement on rows kept apart from the
             training rows after which to stop; `None` trains all epochs, on
             all training rows.
-        precision: Keras dtype policy.
+        precision: Keras dtype policy, or `"auto"` for the faster of float32
+            and mixed_bfloat16: see `keras_multi.choose_precision`.
         seed: seed of the weights, the dropout and the order of the rows.
     """
 
@@ -62,7 +63,7 @@ class Recipe:
         choose("data", self.data, tuple(DEFAULTS))
         choose("schedule", self.schedule, SCHEDULES)
         choose("structure", self.structure, ("stacked", "parallel"))
-        choose("precision", self.precision, PRECISIONS)
+        choose("precision", self.precision, (*PRECISIONS, AUTO))
         for name in ("epochs", "batch_size", "embedding_dim", "num_experts"):
             require(self, name, getattr(self, name) >= 1, "be at least 1")
         for name in ("projection_dim", "patience"):

@@ -12,7 +12,8 @@ from scipy import special
 from keras_multi import backend, optimizers, training
 from keras_multi.data import Table
 from keras_multi.errors import DataError
-from keras_multi.files import prepare_folder, replacing, write_json
+from keras_multi.files import prepare_folder, write_json, write_model
+from keras_multi.precision import settled
 from recsys import data
 from recsys.dcn import DCN
 from recsys.evaluate import (
@@ -61,13 +62,19 @@ def train(
     task = data.task(recipe.data)
     split = data.load(recipe.data, validation=recipe.patience is not None)
     features = task.features().fit(split.train)
+    examples = _examples(features, split.train)
+    recipe = settled(
+        recipe,
+        lambda known: build(known, features, split.train),
+        lambda _: examples,
+    )
     model = build(recipe, features, split.train)
     validation = None
     if split.validation is not None:
         validation = _examples(features, split.validation)
     history = training.fit(
         model,
-        _examples(features, split.train),
+        examples,
         validation,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
@@ -191,8 +198,7 @@ def _save(
 ) -> None:
     """Writes the files of a run; `metrics.json` says that it is complete."""
     (folder / METRICS).unlink(missing_ok=True)
-    with replacing(folder / MODEL) as temporary:
-        model.save(temporary)
+    write_model(folder / MODEL, model)
     features.save(folder / FEATURES)
     write_json(folder / RECIPE, dataclasses.asdict(recipe))
     write_json(folder / HISTORY, dataclasses.asdict(history))

@@ -52,3 +52,39 @@ def test_importing_keras_multi_adds_little_to_keras():
         if line.split("|")[-1].strip() == "keras_multi"
     )
     assert int(line.split("|")[1]) < 50_000  # microseconds
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+import keras
+import numpy as np
+from keras_multi import choose_precision, optimizers, training
+from keras_multi.files import read_model, write_model
+
+def build(policy):
+    return keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+
+folder, rows = Path(sys.argv[1]), np.ones((4, 8), "float32")
+choose_precision(build, rows, training=False, cache_dir=folder)
+model = build("float32")
+rate = keras.optimizers.schedules.CosineDecay(0.1, 2)
+model.compile(optimizers.Adam(rate), "mean_squared_error")
+training.fit(
+    model, (rows, rows[:, :1]), epochs=1, batch_size=2, checkpoint_dir=folder
+)
+write_model(folder / "model.keras", model)
+read_model(folder / "model.keras")
+print("tensorflow" in sys.modules)
+"""
+
+
+def test_training_and_saving_do_not_wait_for_tensorflow(tmp_path):
+    child = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = os.environ.get("KERAS_BACKEND") == "tensorflow"
+    assert child.stdout.strip() == str(expected)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_multi import training
+from keras_multi.precision import settled
 from vision import optimizers
 from vision.augment import pipeline
 from vision.augmented import Augmented
@@ -40,9 +42,7 @@ def fit(
     Returns:
         The history of both phases, one after the other.
     """
-    classes = len(split.class_names)
-    augment = pipeline(recipe.augment, recipe.image_size, classes, recipe.seed)
-    augmented = Augmented(model, augment, classes, dtype=recipe.precision)
+    augmented = _augmented(model, recipe, split)
     frozen = recipe.frozen_epochs if recipe.pretrained else 0
     histories = []
     if frozen:
@@ -54,6 +54,31 @@ def fit(
     rest = recipe.epochs - frozen
     histories.append(_phase(augmented, recipe, split, folder, rest, progress))
     return _join(histories)
+
+
+def settle(
+    recipe: Recipe, build: Callable[[Recipe], Classifier], split: Split
+) -> Recipe:
+    """Gives a recipe whose precision is no longer `"auto"`.
+
+    Args:
+        recipe: the recipe.
+        build: gives the classifier of a recipe.
+        split: the images.
+
+    Returns:
+        The recipe with the faster precision for steps that train all layers.
+    """
+
+    def ready(recipe: Recipe) -> keras.Model:
+        model = build(recipe)
+        if recipe.pretrained:
+            model.unfreeze()
+        augmented = _augmented(model, recipe, split)
+        _compile(augmented, recipe, len(split.train), recipe.epochs)
+        return augmented
+
+    return settled(recipe, ready, lambda _: _inputs(split.train))
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -119,6 +144,24 @@ def make_optimizer(
     return optimizer
 
 
+def _augmented(model: Classifier, recipe: Recipe, split: Split) -> Augmented:
+    classes = len(split.class_names)
+    augment = pipeline(recipe.augment, recipe.image_size, classes, recipe.seed)
+    return Augmented(model, augment, classes, dtype=recipe.precision)
+
+
+def _compile(
+    augmented: Augmented, recipe: Recipe, images: int, epochs: int
+) -> None:
+    augmented.compile(
+        make_optimizer(recipe, augmented.classifier, images, epochs),
+        keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=recipe.label_smoothing
+        ),
+        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
+    )
+
+
 def _phase(
     augmented: Augmented,
     recipe: Recipe,
@@ -127,13 +170,7 @@ def _phase(
     epochs: int,
     progress: bool,
 ) -> training.History:
-    augmented.compile(
-        make_optimizer(recipe, augmented.classifier, len(split.train), epochs),
-        keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.label_smoothing
-        ),
-        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
-    )
+    _compile(augmented, recipe, len(split.train), epochs)
     validation = split.validation
     return training.fit(
         augmented,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keras_multi.backend import PRECISIONS
+from keras_multi.backend import AUTO, PRECISIONS
 from keras_multi.errors import UsageError
 from keras_multi.fields import checked, choose, require
 
@@ -50,7 +50,8 @@ class Recipe:
         accumulation: steps whose gradients are averaged before one update.
         patience: epochs without better accuracy on training images kept apart
             after which to stop; `None` trains all epochs on all of them.
-        precision: Keras dtype policy.
+        precision: Keras dtype policy, or `"auto"` for the faster of float32
+            and mixed_bfloat16: see `keras_multi.choose_precision`.
         seed: seed of the weights, the augmentation and the order of images.
     """
 
@@ -81,7 +82,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, OPTIMIZERS)
-        choose("precision", self.precision, PRECISIONS)
+        choose("precision", self.precision, (*PRECISIONS, AUTO))
         check_augmentations(self.augment)
         for name in ("epochs", "batch_size", "image_size", "accumulation"):
             require(self, name, getattr(self, name) >= 1, "be at least 1")

@@ -11,8 +11,8 @@ from keras_multi.files import (
     METRICS,
     RECIPE,
     prepare_folder,
-    replacing,
     write_json,
+    write_model,
 )
 from vision.backbones import ResNet
 from vision.classifier import Classifier
@@ -26,7 +26,7 @@ from vision.evaluate import (
     metrics,
     predict,
 )
-from vision.fitting import fit, remove_checkpoints
+from vision.fitting import fit, remove_checkpoints, settle
 from vision.plot import plot_confusion, plot_curves
 from vision.recipe import Recipe
 
@@ -65,6 +65,9 @@ def train(
         recipe.skip_damaged,
         validation=recipe.patience is not None,
     )
+    recipe = settle(
+        recipe, lambda known: build(known, split.class_names), split
+    )
     model = build(recipe, split.class_names)
     start = time.perf_counter()
     history = fit(model, recipe, split, folder, progress)
@@ -88,8 +91,7 @@ def train(
         "test": metrics(split.test.labels, logits),
     }
     (folder / METRICS).unlink(missing_ok=True)
-    with replacing(folder / MODEL) as temporary:
-        model.save(temporary)
+    write_model(folder / MODEL, model)
     write_json(folder / RECIPE, dataclasses.asdict(recipe))
     write_json(folder / HISTORY, dataclasses.asdict(history))
     plot_curves(history, folder / CURVES)

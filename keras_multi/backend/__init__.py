@@ -7,11 +7,12 @@ product precision, counts of operations and threads. The modules `jax`,
 the one in use is imported.
 """
 
+import contextlib
 import importlib
 import platform
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -34,9 +35,11 @@ from keras_multi.backend.selection import (
 from keras_multi.errors import UsageError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
+AUTO = "auto"  # in their place: what `keras_multi.choose_precision` takes
 MATMUL_PRECISIONS = ("float32", "tensorfloat32")
 
 __all__ = [
+    "AUTO",
     "BACKENDS",
     "MATMUL_PRECISIONS",
     "PRECISIONS",
@@ -66,6 +69,7 @@ __all__ = [
     "synchronize",
     "threads",
     "value_and_gradients",
+    "without_tensorflow",
 ]
 
 
@@ -382,15 +386,32 @@ def seed(value: int) -> None:
     if not 0 <= value < 2**32:
         raise UsageError(f"seed must lie in [0, 2**32). Received: {value}")
     import keras
+
+    with without_tensorflow():
+        keras.utils.set_random_seed(value)
+
+
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Keeps Keras from importing TensorFlow where another backend runs.
+
+    Keras imports it to seed it, and to ask of all that it serializes whether
+    it is of TensorFlow, which nothing can be before it was imported. That
+    takes seconds and hundreds of megabytes.
+    """
+    from keras.src.saving import serialization_lib
     from keras.src.utils import rng_utils
 
+    modules: list[Any] = [rng_utils, serialization_lib]
     tensorflow = rng_utils.tf
     if "tensorflow" not in sys.modules and name() != "tensorflow":
-        rng_utils.tf = types.SimpleNamespace(available=False)
+        for module in modules:
+            module.tf = types.SimpleNamespace(available=False)
     try:
-        keras.utils.set_random_seed(value)
+        yield
     finally:
-        rng_utils.tf = tensorflow
+        for module in modules:
+            module.tf = tensorflow
 
 
 def set_matmul_precision(precision: str) -> None:

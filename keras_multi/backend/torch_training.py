@@ -7,7 +7,9 @@ from operator import is_
 from typing import Any
 
 import keras
+import numpy as np
 import torch
+from keras import ops
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -50,6 +52,8 @@ class RecordedStep:
     def __call__(self, data: Any) -> Any:
         """Takes a step on a batch."""
         self._follow()
+        # `train_on_batch` hands over arrays as they are.
+        data = pytree.tree_map_only(np.ndarray, ops.convert_to_tensor, data)
         leaves, structure = pytree.tree_flatten(data)
         key = (structure, *map(kind, leaves))
         if key not in self._met:

@@ -68,10 +68,11 @@ class Decisions:
 
     Args:
         folder: of the file; the cache of the data sets by default.
+        name: of the file.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.path = (folder or default_cache_dir()) / FILE
+    def __init__(self, folder: Path | None = None, name: str = FILE) -> None:
+        self.path = (folder or default_cache_dir()) / name
         self._machine = machine()
         self._known = self._read().get(self._machine, {})
         self._new: dict[str, str] = {}

@@ -222,7 +222,8 @@ def identify(model: keras.Model, data: Any, **settings: Any) -> dict[str, Any]:
             else contiguous.view(np.uint8).data
         )
         checksum = zlib.crc32(raw, checksum)
-    optimizer = model.optimizer.get_config()
+    with backend.without_tensorflow():
+        optimizer = model.optimizer.get_config()
     optimizer.pop("name")  # Names count the objects of a process.
     return {
         "backend": backend.name(),

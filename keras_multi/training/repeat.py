@@ -92,5 +92,8 @@ def finished(recipe: Any, folder: Path) -> dict[str, Any] | None:
         return None
     result = read_json(folder / METRICS)
     fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
-    same = read_json(folder / RECIPE) == fields
+    saved = read_json(folder / RECIPE)
+    if fields.get("precision") == backend.AUTO:
+        fields["precision"] = saved.get("precision")  # what was chosen
+    same = saved == fields
     return result if same and result["backend"] == backend.name() else None

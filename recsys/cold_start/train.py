@@ -18,8 +18,8 @@ from keras_multi.files import (
     prepare_folder,
     read_json,
     read_model,
-    replacing,
     write_json,
+    write_model,
 )
 from recsys.cold_start import data
 from recsys.cold_start.evaluate import (
@@ -221,8 +221,7 @@ def _examples(run: Run, table: Table) -> tuple[Any, np.ndarray]:
 def _save(folder: Path, run: Run, result: dict[str, Any]) -> None:
     """Writes the files of a run; `metrics.json` says that it is complete."""
     (folder / METRICS).unlink(missing_ok=True)
-    with replacing(folder / MODEL) as temporary:
-        run.model.save(temporary)
+    write_model(folder / MODEL, run.model)
     run.user_features.save(folder / USER_FEATURES)
     run.item_features.save(folder / ITEM_FEATURES)
     write_json(folder / RECIPE, dataclasses.asdict(run.recipe))

@@ -11,6 +11,7 @@ from scipy import special
 from keras_multi import backend, training
 from keras_multi.data import Table
 from keras_multi.files import prepare_folder
+from keras_multi.precision import settled
 from recsys.multi.evaluate import MultiRun, measure_run
 from recsys.multi.recipe import TASKS, MultiRecipe
 from recsys.multi_task import RETRIEVAL, MultiTaskRanker
@@ -106,11 +107,17 @@ def fit(
 ) -> tuple[MultiRun, training.History]:
     """Trains the model of a recipe on the training rows of a split."""
     inputs = Inputs.fit(recipe, split)
-    model = build(recipe, inputs, split.train)
     x, items = examples(recipe, inputs, split)
+    data = x, targets(split.train, items)
+    recipe = settled(
+        recipe,
+        lambda known: build(known, inputs, split.train),
+        lambda _: data,
+    )
+    model = build(recipe, inputs, split.train)
     history = training.fit(
         model,
-        (x, targets(split.train, items)),
+        data,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         seed=recipe.seed,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from keras_multi.backend import PRECISIONS
+from keras_multi.backend import AUTO, PRECISIONS
 from keras_multi.fields import checked, choose, require
 
 LOSSES = ("mse", "click", "hinge", "logistic", "list_mle", "softmax")
@@ -36,7 +36,8 @@ class ListRecipe:
         num_cross_layers: number of cross layers of the DCN.
         deep_units: width of each layer of the perceptron.
         dropout: share of values set to zero in training.
-        precision: Keras dtype policy.
+        precision: Keras dtype policy, or `"auto"` for the faster of float32
+            and mixed_bfloat16: see `keras_multi.choose_precision`.
         seed: seed of the weights, the dropout, the training lists and their
             order.
     """
@@ -61,7 +62,7 @@ class ListRecipe:
     def __post_init__(self) -> None:
         choose("loss", self.loss, LOSSES)
         choose("data", self.data, ("movielens-100k",))
-        choose("precision", self.precision, PRECISIONS)
+        choose("precision", self.precision, (*PRECISIONS, AUTO))
         require(self, "list_length", self.list_length >= 2, "be at least 2")
         for name in ("lists_per_user", "epochs", "batch_size", "embedding_dim"):
             require(self, name, getattr(self, name) >= 1, "be at least 1")

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from keras_multi.data import Table
-from keras_multi.files import read_model, replacing
+from keras_multi.files import read_model, write_model
 from recsys.rating import train as rating
 from recsys.rating.inputs import RatingInputs
 from recsys.rating.recipe import RatingRecipe
@@ -88,8 +88,7 @@ class Networks:
             KerasMultiError: if a file cannot be written.
         """
         for i, run in enumerate(self.runs):
-            with replacing(_path(folder, i)) as temporary:
-                run.model.save(temporary)
+            write_model(_path(folder, i), run.model)
 
     @classmethod
     def load(

@@ -12,7 +12,8 @@ from scipy import special
 
 from keras_multi import backend, losses, optimizers, training
 from keras_multi.data import Table
-from keras_multi.files import METRICS, prepare_folder, replacing, write_json
+from keras_multi.files import METRICS, prepare_folder, write_json, write_model
+from keras_multi.precision import settled
 from recsys.columns import Buckets, Numeric, Vocabulary
 from recsys.dcn import DCN
 from recsys.evaluate import FEATURES, HISTORY, MODEL, RECIPE
@@ -82,6 +83,7 @@ def train(
     folder = prepare_folder(output_dir)
     known, test = split(recipe.data)
     run, history = fit(recipe, known, folder, progress)
+    recipe = run.recipe
     scores = run.score(test)
     result = {
         "backend": backend.name(),
@@ -97,8 +99,7 @@ def train(
         "test": judge(recipe.loss, test, scores),
     }
     (folder / METRICS).unlink(missing_ok=True)
-    with replacing(folder / MODEL) as temporary:
-        run.model.save(temporary)
+    write_model(folder / MODEL, run.model)
     if run.networks:
         run.networks.save(folder)
     run.features.save(folder / FEATURES)
@@ -170,14 +171,20 @@ def fit(
         -(-recipe.lists_per_user // max(recipe.parts, 1)),
         recipe.seed,
     )
-    model = build(recipe, features, known, len(lists))
     inputs = features.transform(table)
+    data = (
+        {name: part[lists] for name, part in inputs.items()},
+        target(recipe, known)[lists],
+    )
+    recipe = settled(
+        recipe,
+        lambda r: build(r, features, known, len(lists)),
+        lambda _: data,
+    )
+    model = build(recipe, features, known, len(lists))
     history = training.fit(
         model,
-        (
-            {name: part[lists] for name, part in inputs.items()},
-            target(recipe, known)[lists],
-        ),
+        data,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         seed=recipe.seed,

@@ -17,8 +17,8 @@ from keras_multi.files import (
     prepare_folder,
     read_json,
     read_model,
-    replacing,
     write_json,
+    write_model,
 )
 from recsys import data
 from recsys.evaluate import HISTORY, MODEL, RECIPE, metrics, predict
@@ -100,8 +100,7 @@ def train(
         "test": metrics(target, run.predict(split.test), binary=False),
     }
     (folder / METRICS).unlink(missing_ok=True)
-    with replacing(folder / MODEL) as temporary:
-        run.model.save(temporary)
+    write_model(folder / MODEL, run.model)
     run.inputs.save(folder / ROWS)
     write_json(folder / RECIPE, dataclasses.asdict(recipe))
     write_json(folder / HISTORY, dataclasses.asdict(history))

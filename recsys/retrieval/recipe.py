@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from keras_multi.backend import PRECISIONS
+from keras_multi.backend import AUTO, PRECISIONS
 from keras_multi.fields import checked, choose, require
 from recsys.retrieval.data import FEATURES, PROTOCOLS
 
@@ -42,7 +42,8 @@ class RetrievalRecipe:
         batch_size: rows per step.
         learning_rate: step size of Adam at the start.
         schedule: `"constant"`, or `"cosine"` to let it fall to 0.
-        precision: Keras dtype policy.
+        precision: Keras dtype policy, or `"auto"` for the faster of float32
+            and mixed_bfloat16: see `keras_multi.choose_precision`.
         seed: seed of weights, dropout, negatives and the order of the rows.
 
     Raises:
@@ -75,7 +76,7 @@ class RetrievalRecipe:
             ("protocol", PROTOCOLS),
             ("features", FEATURES),
             ("schedule", SCHEDULES),
-            ("precision", PRECISIONS),
+            ("precision", (*PRECISIONS, AUTO)),
         ):
             choose(name, getattr(self, name), choices)
         for name in ("embedding_dim", "epochs", "batch_size"):

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from keras_multi import backend, optimizers, training
-from keras_multi.files import prepare_folder, replacing, write_json
+from keras_multi.files import prepare_folder, write_json, write_model
+from keras_multi.precision import settled
 from recsys.retrieval.data import Split, load
 from recsys.retrieval.evaluate import (
     HISTORY,
@@ -98,10 +99,15 @@ def fit(
 ) -> tuple[Run, training.History]:
     """Trains the model of a recipe on the training rows of a split."""
     inputs = Inputs.fit(recipe, split)
-    model = build(recipe, inputs, len(split.train))
+    rows = len(split.train)
+    data = examples(recipe, inputs, split)
+    recipe = settled(
+        recipe, lambda known: build(known, inputs, rows), lambda _: data
+    )
+    model = build(recipe, inputs, rows)
     history = training.fit(
         model,
-        examples(recipe, inputs, split),
+        data,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         seed=recipe.seed,
@@ -212,8 +218,7 @@ def save(
         result: what `metrics.json` holds.
     """
     (folder / METRICS).unlink(missing_ok=True)
-    with replacing(folder / MODEL) as temporary:
-        run.model.save(temporary)
+    write_model(folder / MODEL, run.model)
     run.inputs.user.save(folder / USER_FEATURES)
     run.inputs.item.save(folder / ITEM_FEATURES)
     write_json(folder / RECIPE, dataclasses.asdict(run.recipe))

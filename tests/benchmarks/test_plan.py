@@ -29,6 +29,7 @@ def test_full_suite_and_modes():
     full = plan.make({"suite": "full", "precisions": ["float32"]})
     assert len(full.cells()) == 5
     assert full.workloads == workload.names()
+    assert plan.make({"precisions": ["auto"]}).precisions == ("auto",)
     graph = plan.make({"modes": ["graph", "eager"], "precisions": ["float32"]})
     assert graph.cells() == [
         ("torch", "float32", "eager"),

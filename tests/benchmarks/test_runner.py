@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from benchmarks import checkout, workload
+from benchmarks import checkout, table, workload
 from benchmarks.child import CellFailed, Child
 from benchmarks.job import Job
 from benchmarks.judge import Outcome, judge, pooled
@@ -74,6 +74,26 @@ def test_wrong_output_gets_no_speed_and_says_why():
     assert [c.status for c in cells] == ["ok", "ok", "wrong", "wrong"]
     assert "2.0e-02" in cells[2].reason
     assert "native" in cells[3].reason
+
+
+def test_auto_is_judged_by_what_it_took():
+    def cell(output, *chosen):
+        made = outcome(("torch", "auto", "eager"), output)
+        made.races[0]["chosen"] = list(chosen)
+        return made
+
+    exact = outcome(("jax", "float32", "xla"), [1.0, 2.0])
+    near = [1.0, 2.04]
+    low, wrong = (
+        judge([cell(near, "mixed_bfloat16"), exact])[:1]
+        + judge([cell(near, "float32"), exact])[:1]
+    )
+    assert (low.status, wrong.status) == ("ok", "wrong")
+    assert low.measurements[0].chosen == "mixed_bfloat16"
+    assert table.notes(low.measurements[0])[0] == "took mixed_bfloat16"
+    both = pooled([[cell(near, "float32")], [cell(near, "mixed_bfloat16")]])
+    (cells,) = judge([*both, exact])[:1]
+    assert cells.measurements[0].chosen == "float32, mixed_bfloat16"
 
 
 def test_failed_cells_do_not_hinder_others():

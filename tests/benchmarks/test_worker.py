@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks import worker
+from benchmarks.energy import Meter
 from benchmarks.job import Job
 from benchmarks.workload import Contender, Setting, Workload
+from keras_multi import precision
 
 
 class Sleeper(Contender):
@@ -36,11 +38,10 @@ def job(folder, **fields):
         subject="w",
         label="w",
         backend="jax",
-        precision="float32",
         mode="xla",
         code=folder,
         weights=folder / "weights.npz",
-        **fields,
+        **{"precision": "float32", **fields},
     )
 
 
@@ -61,9 +62,27 @@ def test_the_quick_suite_takes_the_first_batch_size(
 ):
     workload = Work(1e-5)
     workload.batch_sizes = (8, 16)
-    monkeypatch.setattr(worker, "_workloads", lambda job: [workload])
+    monkeypatch.setattr(worker, "_workloads", lambda job, precision: [workload])
     races = worker.set_up(job(tmp_path, first_size=first))
     assert [race.setting.batch_size for race in races] == sizes
+
+
+@pytest.mark.parametrize("seconds", [2e-4, 2e-3])
+def test_auto_takes_the_faster_precision(monkeypatch, tmp_path, seconds):
+    class Either(Work):
+        def build(self, setting):
+            low = setting.precision == "mixed_bfloat16"
+            return Sleeper(seconds if low else 1e-3, 0)
+
+    workload = Either(0)
+    workload.batch_sizes = (8,)
+    monkeypatch.setattr(worker, "_workloads", lambda job, name: [workload])
+    monkeypatch.setattr(precision, "_slow_product", lambda candidate: None)
+    monkeypatch.setattr(precision, "SECONDS", 0.1)
+    (race,) = worker.set_up(job(tmp_path, precision="auto"))
+    chosen = "mixed_bfloat16" if seconds < 1e-3 else "float32"
+    assert (race.chosen, race.setting.precision) == (chosen, chosen)
+    assert worker.describe(race, Meter())["chosen"] == [chosen]
 
 
 def test_what_uses_all_the_time_gets_fewer_samples(tmp_path):

@@ -11,8 +11,10 @@ from diffusion.cli import app
 from diffusion.fine_tune import fine_tune
 from diffusion.fine_tuning import FineTuning
 from diffusion.names import slots_of
+from diffusion.picture import settings_of
 from keras_multi.errors import DataError, UsageError
 from keras_multi.presets import read_safetensors
+from tests import precision_case
 from tests.diffusion import fine_tune_case
 from tests.diffusion.fine_tune_case import WORDS
 
@@ -187,6 +189,24 @@ def test_commands(preset, pictures, tmp_path):
     assert made["settings"]["lora"] == [f"{tmp_path / 'lora.safetensors'}:0.5"]
     with pytest.raises(UsageError, match="give their folder with --data"):
         run("train", "--method", "lora")
+
+
+@pytest.mark.slow
+def test_the_precision_is_chosen(preset, pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_MULTI_CACHE", str(tmp_path / "cache"))
+    precision_case.use(monkeypatch, 0.5)
+    wanted = recipe(preset, pictures, "lora", precision="auto", epochs=1)
+    fine_tune(wanted, tmp_path / "run", progress=False)
+    saved = json.loads((tmp_path / "run" / "fine_tuning.json").read_text())
+    assert saved["precision"] == "mixed_bfloat16"
+    arguments = ["generate", "a bar", "--preset", str(preset), "--json"]
+    arguments += ["--precision", "auto", "--steps", "1"]
+    arguments += ["--output", str(tmp_path / "made.png")]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "precision bfloat16: " in result.stderr
+    settings = json.loads(result.stdout)["settings"]
+    assert settings["precision"] == "bfloat16"
+    assert settings_of(tmp_path / "made.png")["precision"] == "bfloat16"
 
 
 def test_pictures_are_cut_to_size(pictures):

@@ -11,6 +11,7 @@ from diffusion.evaluate import evaluate
 from diffusion.picture import settings_of
 from diffusion.recipe import Recipe
 from keras_multi.errors import UsageError
+from tests import precision_case
 from tests.diffusion import picture_case
 
 pytestmark = pytest.mark.slow
@@ -70,10 +71,16 @@ def test_trains_all_parts_and_measures_them(trained):
     assert json.loads(run("evaluate", str(folder), "--json"))["test"] == test
 
 
-def test_goes_on_from_another_run(trained, tmp_path):
+def test_goes_on_from_another_run(trained, tmp_path, monkeypatch):
     folder, _ = trained
-    recipe = Recipe.of(**TINY | {"epochs": 1}, start=str(folder))
+    monkeypatch.setenv("KERAS_MULTI_CACHE", str(tmp_path / "cache"))
+    precision_case.use(monkeypatch, 2.0)
+    recipe = Recipe.of(
+        **TINY | {"epochs": 1}, start=str(folder), precision="auto"
+    )
     train.train(recipe, tmp_path, progress=False)
+    saved = json.loads((tmp_path / "recipe.json").read_text())
+    assert saved["precision"] == "float32"
     before, after = (
         json.loads((path / "history.json").read_text())["metrics"]["loss"]
         for path in (folder, tmp_path)

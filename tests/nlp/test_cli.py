@@ -11,6 +11,7 @@ from nlp.cli import app
 from nlp.generation import Beam, Random
 from nlp.generation.named import with_settings
 from nlp.tokenizer import END_OF_TEXT
+from tests import precision_case
 from tests.nlp.llama_case import reference, write
 
 pytestmark = pytest.mark.slow
@@ -86,6 +87,19 @@ def test_talks_until_the_input_ends(tmp_path):
 def test_settings_change_a_sampler():
     assert with_settings("beam", {"num_beams": 2}) == Beam(2)
     assert with_settings("top_k", {"top_p": 0.5}) == Random(top_k=50, top_p=0.5)
+
+
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_the_precision_is_chosen(folder, tmp_path, monkeypatch, share):
+    monkeypatch.setenv("KERAS_MULTI_CACHE", str(tmp_path))
+    precision_case.use(monkeypatch, share)
+    chosen = "bfloat16" if share < 1 else "float32"
+    options = ("one", "--model", folder, "--json", "--precision")
+    auto = CliRunner().invoke(app, ["score", *options, "auto"])
+    assert f"precision {chosen}: " in auto.stderr
+    assert auto.stdout == run("score", *options, chosen)
+    again = CliRunner().invoke(app, ["generate", *options, "auto"])
+    assert again.stderr == auto.stderr
 
 
 def test_scores(folder):

@@ -15,6 +15,7 @@ from nlp.cli import app
 from nlp.ngram import ByteModel
 from nlp.recipe import Recipe
 from nlp.train import evaluate, metrics, train
+from tests import precision_case
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +55,14 @@ def test_trains_and_evaluates(source, tmp_path):
     assert not (tmp_path / "checkpoint.npz").exists()
     model = GPT2.from_preset(tmp_path / "model")
     assert model.generate("the", max_new_tokens=3).startswith("the")
+
+
+def test_the_precision_is_chosen(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_MULTI_CACHE", str(tmp_path / "cache"))
+    precision_case.use(monkeypatch, 0.5)
+    train(Recipe.of(data=source, **TINY, precision="auto"), tmp_path, False)
+    saved = json.loads((tmp_path / "recipe.json").read_text())
+    assert saved["precision"] == "mixed_bfloat16"
 
 
 # Kills itself when the second of three epochs begins.

@@ -13,6 +13,7 @@ from keras_multi import backend, data
 from keras_multi.data import Table
 from keras_multi.errors import DataError, KerasMultiError, UsageError
 from keras_multi.fields import read_settings, read_toml
+from keras_multi.training.repeat import finished
 from recsys import DCN, seeds
 from recsys.cli import app
 from recsys.columns import Numeric, Vocabulary
@@ -23,6 +24,7 @@ from recsys.plot import cross_strengths, plot_crosses
 from recsys.recipe import Recipe
 from recsys.seeds import compare, train_seeds
 from recsys.train import train
+from tests import precision_case
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -79,6 +81,22 @@ def test_a_run_is_saved_and_evaluates_to_the_same_figures(tmp_path):
     assert load_run(tmp_path).recipe == recipe()
     # The same training once more gives the same result.
     assert train(recipe(), tmp_path) == result
+
+
+def test_the_precision_is_chosen(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_MULTI_CACHE", str(tmp_path / "cache"))
+    precision_case.use(monkeypatch, 0.5)
+    options = ["--epochs", "1", "--batch-size", "64", "--precision", "auto"]
+    run = tmp_path / "run"
+    result = CliRunner().invoke(
+        app, ["train", *options, "--output", str(run)], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    assert "precision mixed_bfloat16" in result.stderr
+    assert load_run(run).recipe.precision == "mixed_bfloat16"
+    wanted = recipe(epochs=1, precision="auto")
+    assert finished(wanted, run)["epochs"] == 1
+    assert finished(recipe(epochs=1), run) is None
 
 
 @pytest.mark.slow

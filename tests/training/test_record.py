@@ -77,6 +77,19 @@ def test_does_what_keras_does():
     )
 
 
+def test_single_batches_of_arrays():
+    plain, recorded = compiled(pictures()), compiled(pictures())
+    record_steps(recorded)
+    expected, found = [], []
+    for model, told in ((plain, expected), (recorded, found)):
+        backend.seed(2)
+        told += [model.train_on_batch(X, Y) for _ in range(4)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert_equal(recorded, plain)
+    if TORCH:
+        assert [program.verified for program in programs(recorded)] == [True]
+
+
 class Reads(layers.Layer):
     """Does what a number says that it reads."""
 

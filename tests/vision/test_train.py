@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from keras_multi import backend, training
 from keras_multi.errors import DataError, KerasMultiError, UsageError
 from keras_multi.layers import Pipeline
+from tests import precision_case
 from vision import ablation
 from vision.augment import pipeline
 from vision.augmented import Augmented
@@ -178,6 +179,27 @@ def test_early_stopping_keeps_images_apart(data, tmp_path):
     result = train(wanted, tmp_path)
     assert result["stopped_early"]
     assert result["images"] == {"train": 28, "validation": 4, "test": 8}
+
+
+@pytest.mark.parametrize("low", [0.5, 2.0])
+def test_the_precision_is_chosen(data, tmp_path, monkeypatch, low):
+    monkeypatch.setenv("KERAS_MULTI_CACHE", str(tmp_path / "cache"))
+    precision_case.use(monkeypatch, low)
+    arguments = ["train", "--data", data, "--model", "resnet", "--json"]
+    for setting in (
+        *("epochs=1", "depths=[1]", "widths=[4]", "image_size=8"),
+        *("warmup_epochs=0", "augment=[]", "precision=auto"),
+    ):
+        arguments += ["--set", setting]
+    run = str(tmp_path / "run")
+    result = CliRunner().invoke(
+        app, [*arguments, "--output", run], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    chosen = "mixed_bfloat16" if low < 1 else "float32"
+    assert chosen in result.stderr
+    saved = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert saved["precision"] == chosen
 
 
 def steps_of(optimizer, weights, gradients):

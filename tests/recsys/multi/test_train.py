@@ -11,6 +11,7 @@ from keras_multi.errors import DataError, UsageError
 from recsys.multi.evaluate import evaluate, load_run
 from recsys.multi.recipe import MultiRecipe
 from recsys.multi.train import train, train_seeds, validate
+from tests import precision_case
 from tests.recsys.ranking.tiny import ratings
 
 TINY = MultiRecipe(
@@ -33,6 +34,15 @@ def small_data(monkeypatch):
 def rows():
     """The training and test rows of the small table."""
     return data.random_split(ratings(), (0.8, 0.2), seed=42)
+
+
+@pytest.mark.slow
+def test_the_precision_is_chosen(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_MULTI_CACHE", str(tmp_path / "cache"))
+    precision_case.use(monkeypatch, 0.5)
+    wanted = dataclasses.replace(TINY, precision="auto", epochs=1)
+    train(wanted, tmp_path / "run", progress=False)
+    assert load_run(tmp_path / "run").recipe.precision == "mixed_bfloat16"
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from recsys import DCN, ListRanker
 from recsys.ranking.evaluate import evaluate, load_run, split
 from recsys.ranking.recipe import ListRecipe
 from recsys.ranking.train import train, train_seeds, validate
+from tests import precision_case
 from tests.recsys.ranking.tiny import train_test
 
 TINY = ListRecipe(
@@ -31,6 +32,15 @@ def small_data(monkeypatch):
 
 def changed(**fields):
     return dataclasses.replace(TINY, **fields)
+
+
+@pytest.mark.slow
+def test_the_precision_is_chosen(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_MULTI_CACHE", str(tmp_path / "cache"))
+    precision_case.use(monkeypatch, 0.5)
+    wanted = changed(precision="auto", epochs=1)
+    train(wanted, tmp_path / "run", progress=False)
+    assert load_run(tmp_path / "run").recipe.precision == "mixed_bfloat16"
 
 
 def test_a_list_is_scored_like_its_rows(tmp_path):

@@ -14,6 +14,7 @@ from recsys.retrieval.inputs import Inputs
 from recsys.retrieval.recipe import RetrievalRecipe
 from recsys.retrieval.seeds import run_seeds
 from recsys.retrieval.train import build, examples, train, validate
+from tests import precision_case
 from tests.recsys.retrieval.small import ITEMS, small_table
 
 TINY = {
@@ -32,6 +33,15 @@ def small_data(monkeypatch):
 
 def recipe(**changes):
     return RetrievalRecipe.of(**{**TINY, **changes})
+
+
+@pytest.mark.slow
+def test_the_precision_is_chosen(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_MULTI_CACHE", str(tmp_path / "cache"))
+    precision_case.use(monkeypatch, 0.5)
+    wanted = recipe(precision="auto", epochs=1)
+    train(wanted, tmp_path / "run", progress=False)
+    assert load_run(tmp_path / "run").recipe.precision == "mixed_bfloat16"
 
 
 @pytest.mark.slow
