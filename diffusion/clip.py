@@ -133,7 +133,8 @@ class CLIPTextEncoder(keras.Model):
         shape = (None, None, self.hidden_dim)
         self.tokens.build()
         self.positions.build()
-        for layer in (*self.blocks, self.norm):
+        layers: list[keras.Layer] = [*self.blocks, self.norm]
+        for layer in layers:
             layer.build(shape)
 
     def call(self, token_ids: Any, padding_mask: Any = None) -> Any:

@@ -219,7 +219,8 @@ def extend(
         cache = _written(cache, keys, values, slot)
     else:
         cache = _written(cache, keys, values, slot)
-        attended = (kernels.attend or _attend)(queries, *cache, mask)
+        attend = kernels.attend or _attend
+        attended = attend(queries, cache[0], cache[1], mask)
     attended = ops.transpose(attended, (0, 2, 1, 3))  # (B, T, H, head_dim)
     return ops.reshape(attended, (batch, tokens, heads * head_dim)), cache
 
