@@ -26,7 +26,7 @@ FILE = "precision.json"
 # Slower by this factor, a product is computed without the hardware for it,
 # and a single step of a model could take minutes.
 LOST_PRODUCT = 4.0
-LOST_RUN = 1.5  # of a single run: enough to stop there
+LOST_RUN = 1.5  # of the shorter of two runs: enough to stop there
 # Share of the time of float32 that three quarters of the rounds must beat.
 GAIN = 0.97
 ROUNDS = range(5, 40)
@@ -89,8 +89,8 @@ def choose_precision(
     Both models are in memory at the same time.
 
     Args:
-        build: gives the model under a dtype policy, which is the global one
-            meanwhile, too. It should seed what it draws, as
+        build: gives the model under a dtype policy. It may make that the
+            global one, which is restored. It should seed what it draws, as
             `keras_multi.backend.seed` does. It is called twice at most.
         inputs: a batch, as `keras.Model.train_on_batch` takes it.
         targets: the same.
@@ -112,8 +112,8 @@ def choose_precision(
         >>> import numpy as np
         >>> from keras_multi import choose_precision
         >>> def build(policy):
-        ...     layers = [keras.Input((8,)), keras.layers.Dense(1)]
-        ...     return keras.Sequential(layers)
+        ...     dense = keras.layers.Dense(1, dtype=policy)
+        ...     return keras.Sequential([keras.Input((8,)), dense])
         >>> rows = np.ones((4, 8), "float32")
         >>> choose_precision(build, rows, training=False).precision
         'float32'
@@ -269,9 +269,10 @@ def _raced(make: Callable[[str], Trial], candidate: str) -> Choice:
     apart = difference(low.outputs, exact.outputs)
     if not apart <= TOLERANCE:
         return Choice(FLOAT32, f"{candidate} gives {apart:.1e} other values")
-    for trial in (exact, low):
-        trial.run()
-    ratio = _seconds(low.run) / _seconds(exact.run)
+    before, now = (
+        min(_seconds(trial.run) for _ in range(2)) for trial in (exact, low)
+    )
+    ratio = now / before
     if ratio < LOST_RUN:
         times = turns({FLOAT32: exact.run, "low": low.run}, SECONDS, ROUNDS)
         ratios = np.divide(times["low"], times[FLOAT32])
@@ -285,7 +286,6 @@ def _built(
     build: Callable[[str], keras.Model], policy: str, inputs: Any
 ) -> keras.Model:
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
     try:
         model = build(policy)
         if not model.built:

@@ -63,7 +63,8 @@ from keras_multi import choose_precision, optimizers, training
 from keras_multi.files import read_model, write_model
 
 def build(policy):
-    return keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    dense = keras.layers.Dense(1, dtype=policy)
+    return keras.Sequential([keras.Input((8,)), dense])
 
 folder, rows = Path(sys.argv[1]), np.ones((4, 8), "float32")
 choose_precision(build, rows, training=False, cache_dir=folder)
