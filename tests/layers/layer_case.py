@@ -142,3 +142,30 @@ def _check_compiled(
     np.testing.assert_allclose(
         ops.convert_to_numpy(output), expected, rtol=1e-5, atol=1e-6
     )
+
+
+def check_equals(layers, x):
+    """Checks that layers of the same weights give what the last one gives.
+
+    Args:
+        layers: unbuilt layers without randomness.
+        x: an input.
+    """
+    results = []
+    for layer in layers:
+        layer.build(x.shape)
+        shapes = [w.shape for w in layer.get_weights()]
+        rng = np.random.default_rng(1)
+        layer.set_weights([rng.uniform(0.5, 2, shape) for shape in shapes])
+        inputs = keras.Variable(x)
+        value, gradients = backend.value_and_gradients(
+            lambda layer=layer, inputs=inputs: ops.sum(
+                ops.square(ops.add(layer(inputs.value), x))
+            ),
+            [inputs, *layer.trainable_variables],
+        )
+        results.append([layer(x), value, *gradients])
+    for ours, expected in zip(*results, strict=True):
+        ours, expected = map(ops.convert_to_numpy, (ours, expected))
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(ours, expected, atol=1e-5 * largest)
