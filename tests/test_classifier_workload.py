@@ -13,7 +13,9 @@ from benchmarks.worker import relative_error
 from benchmarks.workload import Setting
 from keras_multi import backend
 
-SMALL = Network((1, 1), (4, 6), num_classes=5)
+# PyTorch 2.13 corrupts its memory on processors without AVX-512 in gradients of
+# a 1x1 convolution with strides from channels that 8 does not divide.
+SMALL = Network((1, 1), (8, 16), num_classes=5)
 
 
 def test_the_classifier_agrees_with_the_native_one():
@@ -54,7 +56,7 @@ def test_a_training_step_is_counted():
     work = ClassifierTraining(SMALL, batch_sizes=(2,))
     # Twice as much again for the gradients, but none by the images.
     forward = ClassifierPrediction(SMALL, (2,)).cost(2).operations
-    stem = 2 * 2 * 32**2 * 49 * 3 * 4
+    stem = 2 * 2 * 32**2 * 49 * 3 * 8
     assert work.cost(2).operations == 3 * forward - stem
     assert workload.load("classifier_train").batch_sizes == (32,)
 
@@ -65,10 +67,10 @@ def test_a_step_is_counted():
     # channels; then the head.
     places = {"stem": 32**2, "stage1": 16**2, "stage2": 8**2}
     products = (
-        places["stem"] * 49 * 3 * 4
-        + places["stage1"] * 2 * 9 * 4 * 4
-        + places["stage2"] * (9 * 4 * 6 + 9 * 6 * 6 + 4 * 6)
-        + 6 * 5
+        places["stem"] * 49 * 3 * 8
+        + places["stage1"] * 2 * 9 * 8 * 8
+        + places["stage2"] * (9 * 8 * 16 + 9 * 16 * 16 + 8 * 16)
+        + 16 * 5
     )
     assert work.cost(2).operations == 2 * 2 * products
     assert workload.load("classifier_predict").batch_sizes == (1, 16)
