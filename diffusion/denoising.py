@@ -1,6 +1,6 @@
 """How a UNet and a text encoder learn together."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -9,6 +9,11 @@ from keras import ops
 from diffusion.clip import CLIPTextEncoder
 from diffusion.schedulers import NoiseSchedule
 from diffusion.unet import UNet
+
+if TYPE_CHECKING:
+    from diffusion.fine_tuning import FineTuning
+    from diffusion.recipe import Recipe
+    from diffusion.stable_diffusion import StableDiffusion
 
 # Added to every weight: at low noise the others vanish where v is predicted.
 LEAST_WEIGHT = 0.1
@@ -62,6 +67,31 @@ class Denoising(keras.Model):
         self.min_snr = min_snr
         self.drop_caption = drop_caption
         self.seed_generator = keras.random.SeedGenerator(seed)
+
+    @classmethod
+    def of(
+        cls,
+        pipeline: "StableDiffusion",
+        recipe: "Recipe | FineTuning",
+        **kwargs: Any,
+    ) -> Self:
+        """Trains the parts of a pipeline as a recipe says.
+
+        Args:
+            pipeline: what has a UNet, a text encoder, a schedule, a tokenizer.
+            recipe: with the settings and the seed.
+            **kwargs: further arguments of the class.
+        """
+        return cls(
+            pipeline.unet,
+            pipeline.text_encoder,
+            pipeline.schedule,
+            pipeline.tokenizer("")[0],
+            recipe.min_snr,
+            recipe.drop_caption,
+            recipe.seed,
+            **kwargs,
+        )
 
     def build(self, *_: Any) -> None:
         """Makes the weights."""

@@ -173,7 +173,7 @@ def optimizer(recipe: FineTuning, steps: int) -> keras.optimizers.Optimizer:
 def _unet(given: Given) -> Task:
     given.pipeline.text_encoder.trainable = given.recipe.text_encoder
     return Task(
-        Denoising(*_arguments(given)),
+        Denoising.of(given.pipeline, given.recipe),
         _inputs(given),
         functools.partial(_save, given),
     )
@@ -184,7 +184,7 @@ def _lora(given: Given) -> Task:
     pipeline.text_encoder.trainable = False
     adapters = Adapters(pipeline.unet, recipe.rank)
     return Task(
-        Denoising(*_arguments(given)),
+        Denoising.of(given.pipeline, given.recipe),
         _inputs(given),
         lambda folder: adapters.changes().write(folder / LORA),
     )
@@ -203,7 +203,7 @@ def _concept(given: Given) -> Task:
             f"all captions must hold the new word {recipe.word}. "
             f"Received: {missing[0]!r}"
         )
-    model = concepts.Inversion(*_arguments(given), vector=start)
+    model = concepts.Inversion.of(pipeline, recipe, vector=start)
 
     def save(folder: Path) -> None:
         vector = keras.ops.convert_to_numpy(model.vector)
@@ -230,20 +230,6 @@ def _save(given: Given, folder: Path) -> None:
 
 
 TASKS = {"unet": _unet, "lora": _lora, "concept": _concept, "vae": _vae}
-
-
-def _arguments(given: Given) -> list[Any]:
-    """Gives the arguments of `Denoising`."""
-    recipe, pipeline = given.recipe, given.pipeline
-    return [
-        pipeline.unet,
-        pipeline.text_encoder,
-        pipeline.schedule,
-        pipeline.tokenizer("")[0],
-        recipe.min_snr,
-        recipe.drop_caption,
-        recipe.seed,
-    ]
 
 
 def _inputs(given: Given) -> dict[str, np.ndarray]:

@@ -292,15 +292,7 @@ def denoising(
         recipe: the recipe.
         steps: of the whole training.
     """
-    model = Denoising(
-        pipeline.unet,
-        pipeline.text_encoder,
-        pipeline.schedule,
-        pipeline.tokenizer("")[0],
-        recipe.min_snr,
-        recipe.drop_caption,
-        recipe.seed,
-    )
+    model = Denoising.of(pipeline, recipe)
     model.build()
     model.compile(optimizer(recipe, recipe.learning_rate, steps))
     return model
