@@ -11,7 +11,7 @@ next run searches them without training.
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from recsys.catalogue import Catalogue
 from recsys.indexes.ann import KINDS
 
 K = 100
+# A little above the 0.95 that others are held to, for the queries not tuned on.
+RECALL = 0.955
 RATE = 0.1
 # Gradients of a mean over a batch are small: from Adagrad's usual start of 0.1
 # the tables would hardly move.
@@ -34,7 +36,7 @@ BATCH = 1024
 BLOCK = 8192
 WARM_UP = 20
 TEST_USERS = 1_000
-QUERIES = 50
+QUERIES = 30
 SEARCHED = (1, 32, 256)
 
 
@@ -122,24 +124,33 @@ def vectors(tower: Callable[[Any], Any], ids: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks)[: len(ids)]
 
 
-def latency(index: Any, queries: np.ndarray, batch: int) -> dict[str, float]:
-    """Median and 95th percentile of a search, in milliseconds."""
-    index(queries[:batch])
-    seconds = []
-    for i in range(QUERIES):
-        block = np.roll(queries, -i * batch, axis=0)[:batch]
-        start = time.perf_counter()
-        index(block)
-        seconds.append(time.perf_counter() - start)
-    return {
-        "median": _ms(np.median(seconds)),
-        "p95": _ms(np.quantile(seconds, 0.95)),
-    }
+def latencies(
+    indexes: Mapping[str, Any], queries: np.ndarray
+) -> dict[str, dict[int, dict[str, float]]]:
+    """Times of a search in milliseconds, the indexes taking turns.
 
+    Args:
+        indexes: the indexes, by name.
+        queries: `(N, D)`; each search has other ones of them.
 
-def latencies(index: Any, queries: np.ndarray) -> dict[int, Any]:
-    """`latency` of one query and of batches, by their size."""
-    return {batch: latency(index, queries, batch) for batch in SEARCHED}
+    Returns:
+        By name and number of queries, the median and the 95th percentile.
+    """
+    result: dict[str, dict[int, dict[str, float]]] = {n: {} for n in indexes}
+    for batch in SEARCHED:
+        seconds: dict[str, list[float]] = {name: [] for name in indexes}
+        for i in range(-1, QUERIES):
+            block = np.roll(queries, -i * batch, axis=0)[:batch]
+            for name, index in indexes.items():
+                start = time.perf_counter()
+                index(block)
+                seconds[name].append(time.perf_counter() - start)
+        for name, [_, *measured] in seconds.items():
+            result[name][batch] = {
+                "median": _ms(np.median(measured)),
+                "p95": _ms(np.quantile(measured, 0.95)),
+            }
+    return result
 
 
 def embed(model: keras.Model, catalogue: Catalogue) -> dict[str, np.ndarray]:
@@ -167,35 +178,43 @@ def search(
         approximate: kinds of `AnnIndex` to build too. The effort of each is
             tuned on half of the queries, its recall measured on the others.
     """
+    users, items = catalogue.interactions(TEST_USERS, part=0)
+    best = catalogue.best(users, K)
     start = time.perf_counter()
     exact = BruteForceIndex(K).index(candidates)
-    built = time.perf_counter()
-    users, items = catalogue.interactions(TEST_USERS, part=0)
+    built = {"exact": time.perf_counter() - start}
     _, found = exact(queries)
-    best = catalogue.best(users, K)
-    times = latencies(exact, queries)
+    indexes: dict[str, Any] = {"exact": exact}
+    recall = {}
+    for kind in approximate:
+        start = time.perf_counter()
+        ann = AnnIndex(K, kind=kind).index(candidates)
+        built[kind] = time.perf_counter() - start
+        ann.tune(queries[::2], exact, RECALL)
+        recall[kind] = ann.measured_recall(queries[1::2], exact)
+        indexes[kind] = ann
+    times = latencies(indexes, queries)
     result: dict[str, Any] = {
         "recall_at_100": _share(found, items),
         "best_possible": _share(best, items),
         "most_popular": float((items < K).mean()),
-        "exact": {"seconds_to_build": round(built - start, 2), "ms": times},
     }
-    for kind in approximate:
-        start = time.perf_counter()
-        ann = AnnIndex(K, kind=kind).index(candidates)
-        seconds = time.perf_counter() - start
-        ann.tune(queries[::2], exact)
-        own = latencies(ann, queries)
-        result[kind] = {
-            "seconds_to_build": round(seconds, 2),
-            "effort": ann.effort,
-            "recall": round(ann.measured_recall(queries[1::2], exact), 4),
-            "ms": own,
-            "times_the_exact_rate": {
-                batch: round(times[batch]["median"] / own[batch]["median"], 1)
-                for batch in own
-            },
-        }
+    for name, index in indexes.items():
+        own = {"seconds_to_build": round(built[name], 2), "ms": times[name]}
+        if name in recall:
+            own |= {
+                "effort": index.effort,
+                "recall": round(recall[name], 4),
+                "times_the_exact_rate": {
+                    batch: round(slow["median"] / fast["median"], 1)
+                    for (batch, slow), fast in zip(
+                        times["exact"].items(),
+                        times[name].values(),
+                        strict=True,
+                    )
+                },
+            }
+        result[name] = own
     return result
 
 

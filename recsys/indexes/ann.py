@@ -30,7 +30,8 @@ class AnnIndex(Index):
         effort: `efSearch` of HNSW (nodes kept while walking), `nprobe` of
             IVF-PQ (lists scanned). `tune` chooses it.
         links: neighbours of a node (HNSW).
-        lists: number of lists (IVF-PQ), at most N.
+        lists: number of lists (IVF-PQ), at most N. None: 2 sqrt(N), but no
+            more than N / 40, so that k-means has enough candidates for each.
         codes: number of codes of a candidate (IVF-PQ); must divide D.
         bits: bits of a code (IVF-PQ), up to 8; N must be at least 2**bits.
             4 bits are scanned in the processor's registers (André et al.
@@ -59,7 +60,7 @@ class AnnIndex(Index):
         kind: str = "hnsw",
         effort: int = 64,
         links: int = 32,
-        lists: int = 1024,
+        lists: int | None = None,
         codes: int = 32,
         bits: int = 4,
         refine: int = 8,
@@ -74,7 +75,7 @@ class AnnIndex(Index):
         self.kind = kind
         self.effort = positive(effort, "effort")
         self.links = positive(links, "links")
-        self.lists = positive(lists, "lists")
+        self.lists = None if lists is None else positive(lists, "lists")
         self.codes = positive(codes, "codes")
         self.bits = positive(bits, "bits")
         self.refine = positive(refine, "refine")
@@ -102,7 +103,7 @@ class AnnIndex(Index):
                     f"codes must divide the {dim} columns. "
                     f"Received: codes={self.codes}"
                 )
-            least = max(self.lists, 2**self.bits)
+            least = max(self.lists or 1, 2**self.bits)
             if count < least:
                 raise ValueError(
                     f"candidates must number at least {least} for these lists "
@@ -111,26 +112,25 @@ class AnnIndex(Index):
         self._set_ids(ids, count)
         self.dim = dim
         vectors = np.ascontiguousarray(vectors)
-        self._faiss = self._empty(dim)
+        self._faiss = self._empty(count, dim)
         if self.kind == "ivfpq":
             self._faiss.train(vectors)
         self._faiss.add(vectors)
         return self
 
-    def _empty(self, dim: int) -> Any:
+    def _empty(self, count: int, dim: int) -> Any:
         faiss = _faiss()
         product = faiss.METRIC_INNER_PRODUCT
         if self.kind == "hnsw":
             return faiss.IndexHNSWFlat(dim, self.links, product)
-        parts = f"IVF{self.lists},PQ{self.codes}x{self.bits}"
+        lists = self.lists or max(1, min(int(2 * count**0.5), count // 40))
+        parts = f"IVF{lists},PQ{self.codes}x{self.bits}"
         if self.bits == 4:
             parts += "fs"
-        if self.refine == 1:
-            built = lists = faiss.index_factory(dim, parts, product)
-        else:
-            built = faiss.index_factory(dim, f"{parts},RFlat", product)
-            lists = faiss.downcast_index(built.base_index)
-        lists.cp.seed = SEED
+        if self.refine > 1:
+            parts += ",RFlat"
+        built = faiss.index_factory(dim, parts, product)
+        faiss.extract_index_ivf(built).cp.seed = SEED
         return built
 
     def _search(
@@ -174,7 +174,10 @@ class AnnIndex(Index):
         recall: float = 0.95,
         k: int | None = None,
     ) -> float:
-        """Sets `effort` to the least power of two that reaches a recall.
+        """Sets `effort` to the least that reaches a recall, within a 16th.
+
+        Recall grows with the effort, so that this is doubled until it reaches
+        the recall, and then closed in on by bisection.
 
         Args:
             queries: array or tensor `(B, D)`, like those to come.
@@ -196,22 +199,34 @@ class AnnIndex(Index):
         k = self.k if k is None else k
         _, wanted = exact(queries, k)
         before = self.effort
-        limit = self._faiss.ntotal if self.kind == "hnsw" else self.lists
-        effort, reached = 1, 0.0
-        while True:
-            self.effort = min(effort, limit)
-            reached = _recall(self(queries, k)[1], wanted)
-            if reached >= recall:
-                return reached
-            if effort >= limit:
-                break
-            effort *= 2
-        self.effort = before
-        raise ValueError(
-            f"recall must be at most the {reached:.4f} that this index "
-            "reaches; use more codes, links or refine. "
-            f"Received: recall={recall}"
-        )
+
+        def reached(effort: int) -> float:
+            self.effort = effort
+            return _recall(self(queries, k)[1], wanted)
+
+        if self.kind == "hnsw":
+            limit = self._faiss.ntotal
+        else:
+            limit = _faiss().extract_index_ivf(self._faiss).nlist
+        too_low, enough = 0, 1
+        while (best := reached(enough)) < recall:
+            if enough == limit:
+                self.effort = before
+                raise ValueError(
+                    f"recall must be at most the {best:.4f} that this index "
+                    "reaches; use more codes, links or refine. "
+                    f"Received: recall={recall}"
+                )
+            too_low, enough = enough, min(2 * enough, limit)
+        while enough - too_low > max(1, enough // 16):
+            middle = (too_low + enough) // 2
+            found = reached(middle)
+            if found < recall:
+                too_low = middle
+            else:
+                enough, best = middle, found
+        self.effort = enough
+        return best
 
     def _settings(self) -> dict[str, Any]:
         names = ("kind", "effort", "links", "lists", "codes", "bits", "refine")

@@ -9,7 +9,7 @@ from recsys import AnnIndex, BruteForceIndex
 
 KINDS = {
     "hnsw": {"links": 16},
-    "ivfpq": {"lists": 4, "codes": 8},
+    "ivfpq": {"codes": 8},
     "ivfpq of codes alone": {"lists": 4, "codes": 8, "bits": 5, "refine": 1},
 }
 
@@ -38,6 +38,11 @@ def test_tunes_excludes_saves_and_loads(kind, tmp_path):
     target = 0.5 if kind.endswith("alone") else 0.95
     reached = index.tune(q, exact, target)
     assert reached == index.measured_recall(q, exact) >= target
+    effort = index.effort
+    if less := effort - max(1, effort // 16):
+        index.effort = less
+        assert index.measured_recall(q, exact) < target
+    index.effort = effort
     truth = np.argsort(-(q @ c.T), axis=1)[:, :10] + 5
     _, ids = index(q)
     hits = [len(set(a) & set(b)) / 10 for a, b in zip(ids, truth, strict=True)]
@@ -56,6 +61,12 @@ def test_tunes_excludes_saves_and_loads(kind, tmp_path):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(DataError, match="damaged"):
         AnnIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize(("count", "lists"), [(30, 1), (1000, 25)])
+def test_lists_by_default_have_forty_candidates(count, lists):
+    index = AnnIndex(10, kind="ivfpq", codes=4).index(normal(count))
+    assert faiss.extract_index_ivf(index._faiss).nlist == lists
 
 
 def test_refined_scores_are_those_of_the_vectors():
@@ -84,7 +95,7 @@ def test_bad_input(monkeypatch):
     with pytest.raises(ValueError, match="codes must divide"):
         AnnIndex(kind="ivfpq", codes=3).index(normal(2000))
     with pytest.raises(ValueError, match="at least 1024"):
-        AnnIndex(kind="ivfpq", codes=4).index(normal(1000))
+        AnnIndex(kind="ivfpq", codes=4, lists=1024).index(normal(1000))
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(UsageError, match=r"keras-multi\[ann\]"):
         AnnIndex()
