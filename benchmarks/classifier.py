@@ -19,7 +19,7 @@ from vision.classifier import Classifier
 SIDE = 64
 NATIVE_PRECISIONS = ("float32", "mixed_bfloat16")
 TRAINING_OUTPUT_STEPS = 3
-LEARNING_RATE, MOMENTUM = 0.01, 0.9
+LEARNING_RATE, MOMENTUM = 0.001, 0.9
 EPSILON, NORM_MOMENTUM = 1e-5, 0.9  # of the normalizations
 
 # From images and rows per batch to logits.

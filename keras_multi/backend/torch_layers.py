@@ -21,7 +21,8 @@ class FusedLayers:
     """The layers of a model that can compute in PyTorch's own kernels.
 
     They do while this context is open. Those of Keras's own classes take
-    part, and no subclasses, whose calls may differ.
+    part, and no subclasses, whose calls may differ, unless they name the
+    class of Keras that they compute as.
 
     Args:
         model: a built model.
@@ -32,7 +33,7 @@ class FusedLayers:
         self._methods = [
             (layer.__dict__, name, functools.partial(fn, layer))
             for layer in layers.values()
-            for name, fn in [KERNELS.get(type(layer), ("", None))]
+            for name, fn in [KERNELS.get(_kind(layer), ("", None))]
             if fn is not None and name not in layer.__dict__
         ]
 
@@ -54,12 +55,20 @@ def lay_out_kernels(model: Any) -> None:
     """
     shapes = set()
     for layer in model._flatten_layers():
-        if type(layer) is keras.layers.Conv2D and layer.built:
+        if _kind(layer) is keras.layers.Conv2D and layer.built:
             shapes.add(tuple(layer._kernel.shape))
             _lay_out(layer._kernel)
     for variable in model.optimizer.variables:
         if tuple(variable.shape) in shapes:
             _lay_out(variable)
+
+
+def _kind(layer: Any) -> type:
+    """The class whose results a layer gives."""
+    own: type = type(layer)
+    # Not one that it inherits: its calls may differ from those of its parent.
+    kind: type = vars(own).get("computes_as", own)
+    return kind
 
 
 def _lay_out(variable: Any) -> None:
@@ -95,10 +104,16 @@ def _convolve(layer: Any, inputs: Any, kernel: Any) -> Any:
     """`Conv2D.convolution_op`."""
     if layer.data_format != "channels_last":
         return type(layer).convolution_op(layer, inputs, kernel)
-    x = _channels_last(inputs.permute(0, 3, 1, 2))
     kernel = keras.ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
+    strides = tuple(layer.strides)
+    if max(kernel.shape[2:]) == 1 and max(strides) > 1:
+        # On a processor without AVX-512, PyTorch 2.13 frees memory twice in
+        # the gradients of such a step (input channels that 8 does not divide).
+        inputs = inputs[:, :: strides[0], :: strides[1]]
+        strides = (1, 1)
+    x = _channels_last(inputs.permute(0, 3, 1, 2))
     pads = _pads(
-        x, kernel.shape[2:], layer.strides, layer.padding, layer.dilation_rate
+        x, kernel.shape[2:], strides, layer.padding, layer.dilation_rate
     )
     if any(before != after for before, after in pads):
         rows, columns = pads
@@ -107,7 +122,7 @@ def _convolve(layer: Any, inputs: Any, kernel: Any) -> Any:
         x,
         _channels_last(kernel),
         None,
-        layer.strides,
+        strides,
         [before for before, _ in pads],
         layer.dilation_rate,
         x.shape[1] // kernel.shape[1],

@@ -22,8 +22,9 @@ class Conv2D(keras.layers.Conv2D):
       patches of the inputs are gathered and multiplied by the kernel as a
       matrix (Chellapilla et al. 2006, "High Performance Convolutional Neural
       Networks for Document Processing", section 3.1). XLA's own convolution
-      is slow there, and Keras on PyTorch lays the kernel out anew at each
-      call, which costs the same however few the places are;
+      is slow there, and slowest where the outputs are smaller than the kernel,
+      so these count as few however large the batch is. Keras on PyTorch lays
+      the kernel out anew at each call, which costs the same for few places;
     - outside of training, PyTorch keeps a copy of the kernel in the layout of
       oneDNN. It is made anew after the kernel has changed.
 
@@ -41,6 +42,9 @@ class Conv2D(keras.layers.Conv2D):
         >>> Conv2D(4, 3, padding="same")(np.ones((1, 8, 8, 2))).shape
         (1, 8, 8, 4)
     """
+
+    # What it computes, for backends that have a kernel of their own for that.
+    computes_as = keras.layers.Conv2D
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -76,6 +80,8 @@ class Conv2D(keras.layers.Conv2D):
         size = sizes(shape[1:3], self.kernel_size, self.strides, self.padding)
         # In JAX an unknown batch size is a symbol, which cannot be compared.
         batch = shape[0] if isinstance(shape[0], int) else 1
-        if batch * prod(size) > self._max_patches:
+        few = batch * prod(size) <= self._max_patches
+        tiny = any(n < k for n, k in zip(size, self.kernel_size, strict=True))
+        if not few and not tiny:
             return super().convolution_op(inputs, kernel)
         return multiply_patches(inputs, kernel, self.strides, self.padding)

@@ -103,6 +103,20 @@ def test_what_is_left_to_keras_equals_it(monkeypatch):
     assert calls == [Conv2D]
 
 
+def test_outputs_smaller_than_the_kernel_are_few_places(monkeypatch):
+    def convolution_op(self, inputs, kernel):
+        raise AssertionError("left to Keras")
+
+    x = RNG.standard_normal((6, 2, 3, 5)).astype("float32")
+    layer = Conv2D(4, 3, padding="same")
+    layer.build(x.shape)
+    layer._max_patches = 0
+    reference = theirs(layer)
+    expected = reference(x)
+    monkeypatch.setattr(keras.layers.Conv2D, "convolution_op", convolution_op)
+    close(layer(x), expected)
+
+
 def test_knows_of_kernels_that_have_changed():
     layer = Conv2D(4, 3, padding="same")
     layer.build(X.shape)

@@ -11,6 +11,7 @@ if backend.name() != "torch":
     pytest.skip("only PyTorch has these", allow_module_level=True)
 
 from keras_multi.backend.torch_layers import FusedLayers, lay_out_kernels
+from keras_multi.layers import Conv2D
 
 SAME = {"padding": "same"}
 CASES = [
@@ -19,6 +20,8 @@ CASES = [
     (layers.Conv2D(4, (4, 2), (1, 2), **SAME), (6, 6, 2)),
     (layers.Conv2D(4, 3, dilation_rate=2, groups=2, **SAME), (6, 5, 4)),
     (layers.Conv2D(4, 3, data_format="channels_first"), (2, 6, 6)),
+    (layers.Conv2D(4, 1, (2, 3)), (7, 8, 8)),
+    (Conv2D(4, 3, 2, **SAME), (7, 8, 2)),
     (layers.DepthwiseConv2D(3, 2, depth_multiplier=2, **SAME), (7, 8, 3)),
     (layers.DepthwiseConv2D(3, use_bias=False, activation="tanh"), (6, 6, 3)),
     (layers.MaxPooling2D(3, 2, **SAME), (8, 8, 2)),
@@ -74,8 +77,9 @@ def test_equals_keras(layer, shape):
         np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)
 
 
-def test_a_subclass_is_left_alone():
-    class Doubled(layers.Conv2D):
+@pytest.mark.parametrize("kind", [layers.Conv2D, Conv2D])
+def test_a_subclass_is_left_alone(kind):
+    class Doubled(kind):
         def convolution_op(self, inputs, kernel):
             return 2 * super().convolution_op(inputs, kernel)
 
@@ -88,6 +92,17 @@ def test_a_subclass_is_left_alone():
         strict=True,
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_strided_kernel_of_one_place_trains_whatever_the_channels():
+    layer = layers.Conv2D(4, 1, 2)
+    model = keras.Sequential([keras.Input((7, 8, 3)), layer])
+    values = np.random.default_rng(0).normal(size=(3, 7, 8, 3))
+    outputs, by_inputs, *_ = results(layer, model, values, fused=True)
+    kernel, bias = layer.get_weights()
+    expected = values[:, ::2, ::2] @ kernel[0, 0] + bias
+    np.testing.assert_allclose(outputs, expected, rtol=2e-5, atol=2e-5)
+    assert not by_inputs[:, 1::2].any()
 
 
 def test_kernels_keep_their_values_wherever_they_lie():

@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_multi.layers import Conv2D
+
 
 @dataclass(frozen=True)
 class ConvNorm:
@@ -64,7 +66,7 @@ class ConvNorm:
                 **common,
             )
         else:
-            conv = keras.layers.Conv2D(
+            conv = Conv2D(
                 filters,
                 kernel_size,
                 strides,
