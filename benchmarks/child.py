@@ -49,7 +49,8 @@ class Child:
 
     def __init__(self, job: Job, memory_limit: int) -> None:
         self._memory_limit = memory_limit
-        self._outgrown = 0
+        self._outgrown = False
+        self.peak_memory = 0  # bytes, as far as it was watched
         self._errors: IO[str] = tempfile.TemporaryFile(  # noqa: SIM115
             "w+", encoding="utf-8", errors="replace"
         )
@@ -92,8 +93,9 @@ class Child:
             process = psutil.Process(self._process.pid)
             while not self._ended.wait(WATCH_SECONDS):
                 used = process.memory_info().rss
+                self.peak_memory = max(self.peak_memory, used)
                 if used > self._memory_limit:
-                    self._outgrown = used
+                    self._outgrown = True
                     self._signal()
                     return
         except psutil.NoSuchProcess:
@@ -139,7 +141,7 @@ class Child:
         code = self._process.wait()
         if self._outgrown:
             return (
-                f"out of memory: used {self._outgrown / 2**30:.1f} GiB of "
+                f"out of memory: used {self.peak_memory / 2**30:.1f} GiB of "
                 f"{self._memory_limit / 2**30:.1f} GiB; use a smaller batch "
                 "or raise --memory-limit"
             )

@@ -66,9 +66,9 @@ class Plan(pydantic.BaseModel):
             cell in the same rounds; `None` for no comparison.
         time_limit: seconds that one cell may compute.
         memory_limit: bytes that the process of a cell may use; nine tenths
-            of what is free when it starts where `None`. So many cells as
-            have room are alive together: where it is `None`, as if each used
-            two gigabytes.
+            of what is free when it starts where `None`. So many cells of a
+            workload as have room are alive together, another one while so
+            much is free, or one and a half times what the largest took.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")

@@ -31,7 +31,8 @@ Tick = Callable[[str, float], None]
 Save = Callable[[list[Results]], None]
 
 MEMORY_SHARE = 0.9
-MEMORY_OF_A_CELL = 2 * 2**30
+# How much more memory than the cells so far another one may want.
+ROOM = 1.5
 
 
 class _Running:
@@ -191,29 +192,22 @@ def _run_workload(plan: Plan, subject: str, tick: Tick) -> list[Outcome]:
 
     Both versions of a cell run beside each other, and beside no other cell.
     """
-    free = psutil.virtual_memory().available
-    each = plan.memory_limit or MEMORY_OF_A_CELL
-    at_once = 1 if plan.base else max(1, free // each)
-    cells = plan.cells()
-    groups = [
-        cells[first : first + at_once]
-        for first in range(0, len(cells), at_once)
-    ]
+    codes = versions(plan)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
         weights = {
             code: Path(folder) / f"weights{number}.npz"
-            for number, code in enumerate(versions(plan))
+            for number, code in enumerate(codes)
         }
-        for number, group in enumerate(groups):
-            done = number * at_once / len(cells)
-            part = len(group) / len(cells)
-            jobs = [
-                _job(plan, subject, key, code, file)
-                for key in group
-                for code, file in weights.items()
-            ]
-            outcomes += _run_side_by_side(plan, jobs, _part(tick, done, part))
+        jobs = [
+            _job(plan, subject, key, code, file)
+            for key in plan.cells()
+            for code, file in weights.items()
+        ]
+        while left := jobs[len(outcomes) :]:
+            group = left[: len(codes)] if plan.base else left
+            done, part = len(outcomes) / len(jobs), len(group) / len(jobs)
+            outcomes += _run_side_by_side(plan, group, _part(tick, done, part))
     return outcomes
 
 
@@ -238,7 +232,11 @@ def _job(plan: Plan, subject: str, key: Key, code: Path, weights: Path) -> Job:
 
 
 def _run_side_by_side(plan: Plan, jobs: list[Job], tick: Tick) -> list[Outcome]:
-    """Keeps some cells alive together and lets them compute in turns."""
+    """Keeps cells alive together and lets them compute in turns.
+
+    Gives the outcomes of the first jobs, those that memory had room for; of
+    all where the plan has a base, since its two versions belong together.
+    """
     running: list[_Running] = []
     label = jobs[0].label
     try:
@@ -253,6 +251,13 @@ def _run_side_by_side(plan: Plan, jobs: list[Job], tick: Tick) -> list[Outcome]:
                 f"{label}: compiling {cell.name}",
                 0.1 + 0.3 * number / len(running),
             )
+            if (
+                number
+                and not plan.base
+                and not _has_room(plan, running, number)
+            ):
+                _drop(running, number)
+                break
             cell.ask("setup")
         start = time.monotonic()
         for number in itertools.count(1):
@@ -270,6 +275,20 @@ def _run_side_by_side(plan: Plan, jobs: list[Job], tick: Tick) -> list[Outcome]:
         for cell in running:
             cell.child.kill()
     return [cell.outcome for cell in running]
+
+
+def _has_room(plan: Plan, running: list[_Running], number: int) -> bool:
+    """Whether one more cell fits beside the first ones."""
+    peak = max(cell.child.peak_memory for cell in running[:number])
+    wanted = plan.memory_limit or ROOM * peak
+    return psutil.virtual_memory().available > wanted
+
+
+def _drop(running: list[_Running], number: int) -> None:
+    """Ends the cells after the first ones, to be started again later."""
+    for cell in running[number:]:
+        cell.child.kill()
+    del running[number:]
 
 
 def _order(running: list[_Running], number: int) -> list[_Running]:

@@ -11,10 +11,11 @@ import time
 import psutil
 import pytest
 
-from benchmarks import checkout, table, workload
+from benchmarks import checkout, runner, table, workload
 from benchmarks.child import CellFailed, Child
 from benchmarks.job import Job
 from benchmarks.judge import Outcome, judge, pooled
+from benchmarks.plan import Plan
 from keras_multi.errors import UsageError
 
 
@@ -167,6 +168,50 @@ def test_a_child_that_grows_is_killed(tmp_path):
     child = Child(job("dcn_predict", tmp_path), 50 * 2**20)
     with pytest.raises(CellFailed, match=r"out of memory: used 0.* of 0.0 GiB"):
         child.answer(60)
+
+
+def test_cells_that_memory_has_no_room_for_run_later(monkeypatch):
+    size, total = 4 * 2**30, 12 * 2**30
+    log, alive = [], []
+
+    class Fake:
+        peak_memory = size
+
+        def __init__(self, job, memory_limit):
+            self.backend = job.backend
+
+        def say(self, command):
+            if command == "setup":
+                alive.append(self.backend)
+                log.append([*alive])
+
+        def answer(self, seconds):
+            return {"settled": True}
+
+        def kill(self):
+            if self.backend in alive:
+                alive.remove(self.backend)
+
+    class Memory:
+        @property
+        def available(self):
+            return total - size * len(alive)
+
+    monkeypatch.setattr(runner, "Child", Fake)
+    monkeypatch.setattr(psutil, "virtual_memory", Memory)
+    backends = ("jax", "torch", "tensorflow")
+    precisions = ("float32", "mixed_bfloat16")
+    settings = {"workloads": ["dcn_predict"], "precisions": precisions}
+    settings |= {"budget": 1.0, "rounds": 1, "backends": backends}
+    for limit, at_once in ((0, 2), (5 * 2**30, 2), (8 * 2**30, 1), (2**30, 3)):
+        log.clear()
+        plan = Plan(**settings, memory_limit=limit or None)
+        found = runner._run_workload(plan, "dcn_predict", lambda *_: None)
+        assert [x.key[:2] for x in found] == [
+            (p, b)[::-1] for p in precisions for b in backends
+        ]
+        assert max(map(len, log)) == at_once
+        assert not alive
 
 
 def test_killing_a_child_leaves_a_row_and_the_rest(tmp_path):
