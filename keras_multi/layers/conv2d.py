@@ -81,6 +81,8 @@ class Conv2D(keras.layers.Conv2D):
         # In JAX an unknown batch size is a symbol, which cannot be compared.
         batch = shape[0] if isinstance(shape[0], int) else 1
         few = batch * prod(size) <= self._max_patches
+        # At 2x2 places of 32 pictures (512 to 512 channels, on two cores) XLA
+        # took 236 ms on JAX, and 481 with gradients; patches 4.5 and 13.
         tiny = any(n < k for n, k in zip(size, self.kernel_size, strict=True))
         if not few and not tiny:
             return super().convolution_op(inputs, kernel)
