@@ -97,8 +97,10 @@ def main(arguments: list[str]) -> int:
             arguments,
             KERAS_BACKEND=backend,
             OMP_NUM_THREADS=share,
-            # Most of a test's time on JAX is compilation.
+            # Most of a test's time on JAX and TensorFlow is compilation.
             JAX_DISABLE_MOST_OPTIMIZATIONS="1",
+            XLA_FLAGS="--xla_backend_optimization_level=0 "
+            "--xla_llvm_disable_expensive_passes=true",
         )
 
     with ThreadPoolExecutor(workers) as pool:
