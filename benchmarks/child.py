@@ -15,6 +15,7 @@ from typing import IO, Any
 import psutil
 
 from benchmarks.job import Job
+from keras_multi.backend import compiled
 from keras_multi.errors import KerasMultiError
 
 WATCH_SECONDS = 0.1
@@ -67,6 +68,11 @@ class Child:
                 "KERAS_BACKEND": job.backend,
                 "TF_CPP_MIN_LOG_LEVEL": "3",
                 "PYTHONPATH": _search_path(job.code),
+                **(
+                    compiled.kept(job.compiled)
+                    if job.compiled
+                    else compiled.NOT_KEPT
+                ),
                 # Else two processes of the same code differ by their dicts.
                 "PYTHONHASHSEED": "0",
             },

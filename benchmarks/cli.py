@@ -93,6 +93,10 @@ def bench(
         int | None,
         typer.Option(help="Fresh processes that measure a cell in turn."),
     ] = None,
+    warm: Annotated[
+        bool,
+        typer.Option(help="Take programs that earlier processes compiled."),
+    ] = False,
     base: Annotated[
         Path | None,
         typer.Option(
@@ -135,6 +139,7 @@ def bench(
         "target": target,
         "budget": budget,
         "repeats": repeats,
+        "warm": warm or None,
         "base": base,
         "time_limit": time_limit,
         "memory_limit": memory_limit and int(memory_limit * 2**30),

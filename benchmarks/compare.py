@@ -18,7 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks import statistics
-from benchmarks.results import Cell, Environment, Estimate, Measurement, Results
+from benchmarks.results import (
+    Cell,
+    Environment,
+    Estimate,
+    Measurement,
+    Results,
+    programs,
+)
 from benchmarks.table import interval
 from keras_multi.errors import UsageError
 
@@ -359,6 +366,7 @@ def _settings(base: Results, new: Results) -> list[tuple[str, Any, Any]]:
     settings = [
         ("suite", base.suite, new.suite),
         ("matmul precision", base.matmul_precision, new.matmul_precision),
+        ("compiled programs", programs(base), programs(new)),
     ]
     settings += [
         (name.replace("_", " "), getattr(one, name), getattr(other, name))

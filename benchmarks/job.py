@@ -25,6 +25,8 @@ class Job(pydantic.BaseModel):
         budget: seconds of samples after which a batch size gets fewer of
             them, see `Plan`.
         code: root of the version of this project that runs it.
+        compiled: folder of programs that earlier processes compiled; `None`
+            to take none.
         weights: file through which the cells of a user's model share their
             start weights.
     """
@@ -44,6 +46,7 @@ class Job(pydantic.BaseModel):
     rounds: int = 9
     budget: float = 20.0
     code: Path
+    compiled: Path | None = None
     weights: Path
 
     @property

@@ -62,6 +62,8 @@ class Plan(pydantic.BaseModel):
         repeats: how many processes measure a cell, one after the other;
             their samples are pooled. Two where there is a base: processes
             of the same code differ.
+        warm: whether to take programs that earlier processes compiled, from
+            the folder that the commands keep them in.
         base: root of another version of this project, which measures each
             cell in the same rounds; `None` for no comparison.
         time_limit: seconds that one cell may compute.
@@ -86,6 +88,7 @@ class Plan(pydantic.BaseModel):
     budget: float = 0.0
     rounds: int = 0
     repeats: pydantic.PositiveInt = 1
+    warm: bool = False
     base: Path | None = None
     time_limit: float = 600.0
     memory_limit: pydantic.PositiveInt | None = None

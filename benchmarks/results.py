@@ -282,6 +282,16 @@ class Results(_Model):
     cells: list[Cell]
 
 
+def programs(results: Results) -> str:
+    """Where the programs of a run came from, in words.
+
+    Args:
+        results: the run.
+    """
+    warm = results.plan.get("warm", False)
+    return "kept by earlier processes" if warm else "compiled anew"
+
+
 def save(results: Results, path: Path) -> None:
     """Writes a results file; an old one stays whole until the new one is.
 

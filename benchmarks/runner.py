@@ -26,6 +26,7 @@ from benchmarks.judge import Outcome, judge, pooled
 from benchmarks.plan import Key, Plan
 from benchmarks.results import Cell, Environment, Results
 from keras_multi import backend, info
+from keras_multi.commands import compiled_dir
 
 Tick = Callable[[str, float], None]
 Save = Callable[[list[Results]], None]
@@ -227,6 +228,7 @@ def _job(plan: Plan, subject: str, key: Key, code: Path, weights: Path) -> Job:
         rounds=plan.rounds,
         budget=plan.budget,
         code=code,
+        compiled=compiled_dir() if plan.warm else None,
         weights=weights,
     )
 

@@ -35,6 +35,9 @@ Settings = Annotated[
 def select_backend(name: str | None) -> None:
     """Makes Keras run on the backend of the option `--backend`.
 
+    Compiled programs are kept beside the data sets: a command compiles what it
+    did the last time.
+
     Args:
         name: of the backend; `None` for that of the environment or of
             `keras.json`.
@@ -46,6 +49,14 @@ def select_backend(name: str | None) -> None:
     from keras_multi import backend
 
     backend.select(backend.configured() if name is None else name)
+    backend.keep_compiled(compiled_dir())
+
+
+def compiled_dir() -> Path:
+    """The folder of compiled programs, beside the data sets."""
+    from keras_multi.data.cache import default_cache_dir
+
+    return default_cache_dir() / "compiled"
 
 
 def fields_of(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.results import Results
+from benchmarks.results import Results, programs
 
 
 def facts(results: Results) -> dict[str, str]:
@@ -26,6 +26,7 @@ def facts(results: Results) -> dict[str, str]:
         "accelerator clock": _megahertz(machine.accelerator_mhz),
         "energy": machine.energy or "not available on this machine",
         "matmul precision": results.matmul_precision,
+        "compiled programs": programs(results),
         "commit": machine.commit,
         **dict(sorted(machine.packages.items())),
     }

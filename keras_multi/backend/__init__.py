@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from keras_multi.backend.compiled import keep_compiled
 from keras_multi.backend.machine import (
     cores,
     cpu_name,
@@ -56,6 +57,7 @@ __all__ = [
     "framework",
     "inference",
     "jit",
+    "keep_compiled",
     "modes",
     "name",
     "operations",
