@@ -32,7 +32,9 @@ Tick = Callable[[str, float], None]
 Save = Callable[[list[Results]], None]
 
 MEMORY_SHARE = 0.9
-# How much more memory than the cells so far another one may want.
+# What a cell takes before it has built anything, and how much more than the
+# cells so far another one may want.
+MEMORY_AT_START = 2**30
 ROOM = 1.5
 
 
@@ -194,6 +196,8 @@ def _run_workload(plan: Plan, subject: str, tick: Tick) -> list[Outcome]:
     Both versions of a cell run beside each other, and beside no other cell.
     """
     codes = versions(plan)
+    free = psutil.virtual_memory().available
+    at_once = len(codes) if plan.base else max(1, free // MEMORY_AT_START)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
         weights = {
@@ -206,9 +210,11 @@ def _run_workload(plan: Plan, subject: str, tick: Tick) -> list[Outcome]:
             for code, file in weights.items()
         ]
         while left := jobs[len(outcomes) :]:
-            group = left[: len(codes)] if plan.base else left
+            group = left[:at_once]
             done, part = len(outcomes) / len(jobs), len(group) / len(jobs)
-            outcomes += _run_side_by_side(plan, group, _part(tick, done, part))
+            found = _run_side_by_side(plan, group, _part(tick, done, part))
+            at_once = len(found)  # Others would start to be dropped again.
+            outcomes += found
     return outcomes
 
 
